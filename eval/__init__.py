@@ -1,0 +1,1 @@
+"""Judges poses: PoseTrack mAP, MOTA and HOTA, COCO AP, error diagnosis, jitter, and a report page."""
