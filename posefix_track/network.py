@@ -1,0 +1,277 @@
+"""The PoseFix network (Moon, Chang, Lee, CVPR 2019), complete: uint8 crops and input poses in, refined poses out.
+
+Normalisation, heatmap rendering, backbone, soft-argmax and confidence are all inside ``forward``, so that every engine
+runs this one graph. B people, K joints, (H, W) crop pixels, (h, w) = (H/4, W/4) heatmap cells; cell i lies on pixel 4i.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from posefix_track.backbones import backbone, he_initialise
+from posefix_track.errors import InputError
+from posefix_track.keypoints import KeypointSet, keypoint_set
+
+STRIDE = 4
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Everything that decides what a weights file means; it travels in the file's metadata.
+
+    The defaults are this project's. ``original_config`` is the published PoseFix.
+
+    Attributes:
+        backbone: a name of backbones.BACKBONES.
+        keypoints: name of the keypoint set (keypoints.KEYPOINT_SETS).
+        input_size: (height, width) of the crop in pixels, multiples of 32.
+        padding: crop side / tight pose box side.
+        antialias: average pixels when shrinking by more than two (the original does not).
+        channel_order: "rgb" or "bgr": order in which the network wants the channels of its BGR input.
+        mean, std: per channel, in that order; x = (pixel - mean) / std.
+        sigma: of the input pose's Gaussian heatmaps, crop pixels.
+        heatmap_peak: value at a joint's centre.
+        head_channels: of the three transposed convolutions.
+        skips: whether each of them also sees the backbone's features and the input pose at its stride.
+        confidence: whether the head for expected keypoint similarity exists.
+        batch_norm_eps: of all batch norms.
+    """
+
+    backbone: str = "mobilenet_v2"
+    keypoints: str = "union19"
+    input_size: tuple[int, int] = (192, 160)
+    padding: float = 1.4
+    antialias: bool = True
+    channel_order: str = "rgb"
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    std: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    sigma: float = 6.0
+    heatmap_peak: float = 2.0
+    head_channels: tuple[int, int, int] = (192, 128, 96)
+    skips: bool = True
+    confidence: bool = True
+    batch_norm_eps: float = 1e-5
+
+    @property
+    def keypoint_set(self) -> KeypointSet:
+        """The joints that the network knows."""
+        return keypoint_set(self.keypoints)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "NetworkConfig":
+        """The reverse of ``to_dict``. Raises InputError that names an unknown field."""
+        known = {field.name for field in fields(cls)}
+        if unknown := set(values) - known:
+            raise InputError(f"unknown network setting {sorted(unknown)}; known: {sorted(known)}")
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def original_config(backbone: str = "resnet50", input_size: tuple[int, int] = (256, 192)) -> NetworkConfig:
+    """The released TensorFlow code's network: BGR minus RGB means, heatmaps x255, sigma 7 or 9, fused-BN epsilon."""
+    return NetworkConfig(
+        backbone=backbone,
+        keypoints="coco17",
+        input_size=input_size,
+        padding=1.5,
+        antialias=False,
+        channel_order="bgr",
+        mean=(123.68, 116.78, 103.94),
+        std=(1.0, 1.0, 1.0),
+        sigma=7.0 if input_size[0] <= 256 else 9.0,
+        heatmap_peak=255.0,
+        head_channels=(256, 256, 256),
+        skips=False,
+        confidence=False,
+        batch_norm_eps=1.001e-5,
+    )
+
+
+class PoseFix(nn.Module):
+    """Image crop + input pose -> refined pose and the keypoint similarity to expect of either."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        joints = len(config.keypoint_set)
+        self.backbone = backbone(config.backbone, 3 + joints, config.batch_norm_eps)
+        self.head = Head(self.backbone.channels, joints, config)
+        self.confidence = Confidence(self.backbone.channels[-1], joints, config) if config.confidence else None
+        he_initialise(self.backbone)
+        # Constants, not weights: they follow from the config.
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, keypoints: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Refine B people.
+
+        Args:
+            images: uint8 [B, H, W, 3], BGR crops.
+            keypoints: float32 [B, K, 2], input pose in crop pixels; anything where not present.
+            present: bool or float [B, K], 1 where the input has the joint.
+
+        Returns:
+            keypoints float32 [B, K, 2] in crop pixels, and expected_ks float32 [B, K, 2] in [0, 1]: the keypoint
+            similarity to the truth expected of the refined and of the input joint (NaN without a confidence head).
+        """
+        logits, features, deepest, keypoints = self.features(images, keypoints, present)
+        heatmaps = softmax_heatmaps(logits)
+        refined = soft_argmax(heatmaps) * STRIDE
+        if self.confidence is None:
+            return refined, torch.full_like(refined, torch.nan)
+        ks_logits = self.confidence(features, deepest, heatmaps, refined, keypoints, present.float())
+        return refined, torch.sigmoid(ks_logits.float())
+
+    def features(self, images: Tensor, keypoints: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits [B, K, h, w], stride-4 features, deepest features, and the keypoints with absent joints at 0."""
+        height, width = self.config.input_size
+        keypoints = torch.where(present[..., None] > 0, keypoints, torch.zeros_like(keypoints))
+        pose = gaussian_heatmaps(keypoints, (height, width), self.config.sigma)
+        pose = pose * (present.float() * self.config.heatmap_peak)[..., None, None]
+        stages = self.backbone(torch.cat([self.normalised(images), pose], 1))
+        features = self.head(stages, pose)
+        return self.head.final(features), features, stages[-1], keypoints
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """uint8 BGR [B, H, W, 3] -> float32 [B, 3, H, W] as the backbone wants it."""
+        pixels = images.permute(0, 3, 1, 2).float()
+        if self.config.channel_order == "rgb":
+            pixels = pixels.flip(1)
+        return (pixels - self.mean) / self.std
+
+
+class Head(nn.Module):
+    """Three 4x4/2 transposed convolutions and a 1x1 convolution to one heatmap per joint."""
+
+    def __init__(self, channels: tuple[int, ...], joints: int, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = (channels[-1], *config.head_channels)
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False) for a, b in pairs)
+        self.norm = nn.ModuleList(nn.BatchNorm2d(b, eps=config.batch_norm_eps) for _, b in pairs)
+        self.skip = nn.ModuleList()
+        if config.skips:
+            skipped = list(zip(channels[2::-1], widths[1:], strict=True))
+            self.skip = nn.ModuleList(nn.Conv2d(c + joints, b, 1) for c, b in skipped)
+        self.final = nn.Conv2d(widths[-1], joints, 1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        # The original: truncated normals, 0.01 for the transposed convolutions, He for the last layer.
+        for up in self.up:
+            nn.init.trunc_normal_(up.weight, std=0.01)
+        nn.init.trunc_normal_(self.final.weight, std=(2.6 / self.final.in_channels) ** 0.5)
+        nn.init.zeros_(self.final.bias)  # type: ignore[arg-type]
+
+    def forward(self, stages: list[Tensor], pose: Tensor) -> Tensor:
+        """Features at stride 4 from the four backbone stages and the input-pose heatmaps [B, K, H, W]."""
+        x = stages[-1]
+        for i, (up, norm) in enumerate(zip(self.up, self.norm, strict=True)):
+            x = norm(up(x))
+            if len(self.skip):
+                x = x + self.skip[i](torch.cat([stages[2 - i], F.avg_pool2d(pose, 16 >> i)], 1))
+            x = F.relu(x)
+        return x
+
+
+class Confidence(nn.Module):
+    """Predicts, per joint, logits of the keypoint similarity of the refined and of the input position.
+
+    It sees the stride-4 features at both positions, the whole person, and how sharp and how far away the refined
+    heatmap is. It never sends gradients into the rest of the network.
+    """
+
+    WIDTH = 64
+
+    def __init__(self, deep_channels: int, joints: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.height = config.input_size[0]
+        channels = config.head_channels[-1]
+        self.person = nn.Linear(deep_channels, 32)
+        self.joint = nn.Parameter(torch.randn(joints, 16) * 0.1)
+        self.hidden = nn.Linear(2 * channels + 32 + 16 + 6, self.WIDTH)
+        self.out = nn.Linear(self.WIDTH, 2)
+
+    def forward(
+        self, features: Tensor, deepest: Tensor, heatmaps: Tensor, refined: Tensor, keypoints: Tensor, present: Tensor
+    ) -> Tensor:
+        """Logits [B, K, 2]."""
+        features, deepest = features.detach().float(), deepest.detach().float()
+        heatmaps, refined = heatmaps.detach(), refined.detach()
+        batch, joints = present.shape
+        near_input = gaussian_heatmaps(keypoints / STRIDE, (heatmaps.shape[2], heatmaps.shape[3]), 1.0)
+        weights = near_input / (near_input.sum((2, 3), keepdim=True) + 1e-6)
+        flat = features.flatten(2).transpose(1, 2)
+        at_refined = heatmaps.flatten(2) @ flat
+        at_input = (weights.flatten(2) @ flat) * present[..., None]
+        person = F.relu(self.person(deepest.mean((2, 3))))[:, None].expand(batch, joints, 32)
+        joint = self.joint[None].expand(batch, joints, 16)
+        measures = self._measures(heatmaps, near_input, refined, keypoints, present)
+        x = torch.cat([at_refined, at_input, person, joint, measures], 2)
+        return self.out(F.relu(self.hidden(x)))
+
+    def _measures(
+        self, heatmaps: Tensor, near_input: Tensor, refined: Tensor, keypoints: Tensor, present: Tensor
+    ) -> Tensor:
+        """[B, K, 6]: peak, mass at the input joint, mass at the refined joint, spread, distance moved, presence."""
+        peak = heatmaps.flatten(2).amax(2)
+        mass = (heatmaps * near_input).sum((2, 3)) * present
+        near_refined = gaussian_heatmaps(refined / STRIDE, (heatmaps.shape[2], heatmaps.shape[3]), 1.0)
+        sharpness = (heatmaps * near_refined).sum((2, 3))
+        spread = _spread(heatmaps) / self.height
+        moved = (refined - keypoints).norm(dim=2) / self.height * present
+        return torch.stack([peak, mass, sharpness, spread * 8, moved * 8, present], 2)
+
+
+def gaussian_heatmaps(keypoints: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
+    """exp(-|p - joint|^2 / (2 sigma^2)) on a pixel grid (paper eq. 1; peak 1).
+
+    Args:
+        keypoints: float32 [B, K, 2], sub-pixel centres in pixels of the grid; outside is allowed.
+        size: (height, width) of the grid.
+        sigma: pixels.
+
+    Returns:
+        float32 [B, K, height, width].
+    """
+    height, width = size
+    xs = torch.arange(width, device=keypoints.device, dtype=torch.float32)
+    ys = torch.arange(height, device=keypoints.device, dtype=torch.float32)
+    keypoints = keypoints.float() / sigma
+    across = torch.exp(-0.5 * (xs / sigma - keypoints[..., 0:1]) ** 2)
+    down = torch.exp(-0.5 * (ys / sigma - keypoints[..., 1:2]) ** 2)
+    # The Gaussian is separable: H + W exponentials a joint in place of H * W.
+    return down[..., :, None] * across[..., None, :]
+
+
+def softmax_heatmaps(logits: Tensor) -> Tensor:
+    """Probabilities over the h*w cells of each joint, in float32 (half precision would cost 0.1 pixel)."""
+    return F.softmax(logits.float().flatten(2), dim=2).view(logits.shape)
+
+
+def soft_argmax(heatmaps: Tensor) -> Tensor:
+    """Expected (x, y) cell of probability maps [B, K, h, w] -> float32 [B, K, 2], cells counted from 0."""
+    xs = torch.arange(heatmaps.shape[3], device=heatmaps.device, dtype=torch.float32)
+    ys = torch.arange(heatmaps.shape[2], device=heatmaps.device, dtype=torch.float32)
+    x = (heatmaps.sum(2) * xs).sum(2)
+    y = (heatmaps.sum(3) * ys).sum(2)
+    return torch.stack([x, y], 2)
+
+
+def _spread(heatmaps: Tensor) -> Tensor:
+    """Standard deviation of each probability map in crop pixels, [B, K]."""
+    xs = torch.arange(heatmaps.shape[3], device=heatmaps.device, dtype=torch.float32)
+    ys = torch.arange(heatmaps.shape[2], device=heatmaps.device, dtype=torch.float32)
+    across, down = heatmaps.sum(2), heatmaps.sum(3)
+    variance = (across * xs**2).sum(2) - (across * xs).sum(2) ** 2
+    variance = variance + (down * ys**2).sum(2) - (down * ys).sum(2) ** 2
+    return variance.clamp(min=0).sqrt() * STRIDE

@@ -1,0 +1,83 @@
+"""Weights files: safetensors with the network's config and an honest account of the training in the metadata."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from posefix_track.errors import InputError, PosefixError
+from posefix_track.network import NetworkConfig, PoseFix
+
+_FOLDER = Path(__file__).parent / "weights"
+# The files that travel with the package.
+SHIPPED = {"lite": _FOLDER / "lite.safetensors"}
+_FORMAT = "posefix_track"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A loaded network (evaluation mode, float32), what is known about it, and the file's SHA-256."""
+
+    network: PoseFix
+    info: dict[str, Any]
+    sha256: str
+
+
+def find_weights(name: str | Path) -> Path:
+    """The file of a shipped name such as "lite", or the path itself. Raises InputError when there is none."""
+    if str(name) in SHIPPED:
+        return SHIPPED[str(name)]
+    path = Path(name)
+    if not path.is_file():
+        raise InputError(f"no weights {str(name)!r}: give a .safetensors file or one of {', '.join(SHIPPED)}")
+    return path
+
+
+def load_weights(name: str | Path) -> Weights:
+    """Load shipped weights by name or a safetensors file by path.
+
+    Raises:
+        InputError: not a safetensors file of this project, or tensors that do not fit its config.
+    """
+    path = find_weights(name)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file: {error}") from error
+    network = PoseFix(_config(path, metadata))
+    _load_tensors(path, network, tensors)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Weights(network.eval().requires_grad_(False), json.loads(metadata.get("info", "{}")), digest)
+
+
+def save_weights(path: Path, network: PoseFix, info: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:
+    """Write a weights file atomically. ``info`` says what the weights were trained on and how they score."""
+    tensors = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    tensors = {n: t.to(dtype).contiguous() if t.is_floating_point() else t for n, t in tensors.items()}
+    metadata = {"format": _FORMAT, "config": json.dumps(network.config.to_dict()), "info": json.dumps(info)}
+    temporary = path.with_name(path.name + ".part")
+    save_file(tensors, temporary, metadata)
+    temporary.replace(path)
+
+
+def _config(path: Path, metadata: dict[str, str]) -> NetworkConfig:
+    if metadata.get("format") != _FORMAT:
+        raise InputError(f"{path}: not posefix_track weights (its metadata does not say so)")
+    try:
+        return NetworkConfig.from_dict(json.loads(metadata["config"]))
+    except (KeyError, TypeError, ValueError, PosefixError) as error:
+        raise InputError(f"{path}: unusable network config: {error}") from error
+
+
+def _load_tensors(path: Path, network: PoseFix, tensors: dict[str, torch.Tensor]) -> None:
+    try:
+        network.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise InputError(f"{path}: tensors do not fit the network: {str(error).splitlines()[-1].strip()}") from error

@@ -1,0 +1,64 @@
+"""PoseFix's two losses (paper eq. 4 and 5) and the confidence head's, each over the joints whose truth is known."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from posefix_track.network import STRIDE, soft_argmax, softmax_heatmaps
+
+
+def one_hot_heatmaps(keypoints: Tensor, size: tuple[int, int]) -> Tensor:
+    """Targets: probability 1 spread bilinearly over the four cells round each joint (released code).
+
+    Args:
+        keypoints: float32 [B, K, 2] in heatmap cells.
+        size: (h, w) cells.
+
+    Returns:
+        float32 [B, K, h, w] that sums to 1 for joints inside, renormalised at the rim; zeros for joints outside.
+    """
+    height, width = size
+    xs = torch.arange(width, device=keypoints.device, dtype=torch.float32)
+    ys = torch.arange(height, device=keypoints.device, dtype=torch.float32)
+    across = (1 - (xs - keypoints[..., 0:1]).abs()).clamp(min=0)
+    down = (1 - (ys - keypoints[..., 1:2]).abs()).clamp(min=0)
+    target = down[..., :, None] * across[..., None, :]
+    total = target.sum((2, 3), keepdim=True)
+    return torch.where(total > 0, target / total.clamp(min=1e-12), target)
+
+
+def heatmap_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """Cross-entropy of softmax heatmaps against one-hot targets.
+
+    Args:
+        logits: [B, K, h, w]; targets: float32 [B, K, 2], crop pixels; valid: bool [B, K].
+
+    Returns:
+        scalar, the mean over valid joints (the original divides by all joints).
+    """
+    target = one_hot_heatmaps(targets / STRIDE, (logits.shape[2], logits.shape[3]))
+    log_probability = F.log_softmax(logits.float().flatten(2), dim=2)
+    return masked_mean(-(target.flatten(2) * log_probability).sum(2), valid)
+
+
+def coordinate_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """L1 distance of the soft-argmax to the truth in heatmap cells, averaged over x, y and the valid joints."""
+    error = (soft_argmax(softmax_heatmaps(logits)) - targets / STRIDE).abs().mean(2)
+    return masked_mean(error, valid)
+
+
+def keypoint_similarity(keypoints: Tensor, targets: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
+    """KS = exp(-d^2 / (2 area (2 sigma)^2)) (COCO), float32 [B, K], for [B, K, 2] pixels and [B] square pixels."""
+    distance = (keypoints - targets).square().sum(2)
+    return torch.exp(-distance / (2 * area[:, None] * (2 * sigmas) ** 2))
+
+
+def confidence_loss(ks_logits: Tensor, similarity: Tensor, known: Tensor) -> Tensor:
+    """Binary cross-entropy of predicted against true similarity; [B, K, 2] logits, values and mask."""
+    return masked_mean(F.binary_cross_entropy_with_logits(ks_logits.float(), similarity, reduction="none"), known)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of ``values`` where ``mask``; 0 (with a gradient) where nothing is."""
+    chosen = torch.where(mask, values, torch.zeros_like(values))
+    return chosen.sum() / mask.sum().clamp(min=1)

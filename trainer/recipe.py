@@ -1,0 +1,118 @@
+"""A training run as one small TOML file: network, data sets, augmentation, schedule."""
+
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from posefix_track.errors import InputError
+from posefix_track.network import NetworkConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One data set in COCO layout.
+
+    Attributes:
+        annotations: JSON file below the data root.
+        images: folder or tar shards below the data root.
+        weight: share of the samples, relative to the other data sets.
+        estimates: COCO results of another estimator on the same boxes, with ``ann_id``; "" for none.
+    """
+
+    annotations: str
+    images: tuple[str, ...]
+    weight: float
+    estimates: str = ""
+
+
+@dataclass(frozen=True)
+class SynthesisConfig:
+    """Where input poses come from.
+
+    Attributes:
+        estimate_share: share of samples whose input is the other estimator's pose as it is, where there is one.
+        inversion: probability that the arms, the legs or all limbs are exchanged left and right as a whole.
+        absent: probability that a single joint is missing from the input; a fifth of it, that a whole side's limb is.
+        absent_head: probability that head_bottom and head_top are both missing, as from any COCO tracker.
+    """
+
+    estimate_share: float = 0.0
+    inversion: float = 0.03
+    absent: float = 0.03
+    absent_head: float = 0.5
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation of a sample; all standard deviations are of clipped normal distributions.
+
+    Attributes:
+        scale: standard deviation of the crop's scale factor, clipped to three of them at most.
+        rotation_degrees: standard deviation, clipped to twice it, applied with probability 0.6 (as the original).
+        shift: standard deviation of the crop centre's shift, in box sides.
+        colour: largest relative change of brightness, contrast and channel gain.
+        occlude: probability that a random rectangle is painted over.
+    """
+
+    scale: float = 0.15
+    rotation_degrees: float = 30.0
+    shift: float = 0.03
+    colour: float = 0.3
+    occlude: float = 0.2
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Schedule: AdamW, linear warm-up, cosine to zero, exponential moving average of the weights."""
+
+    steps: int
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 200
+    ema_decay: float = 0.998
+    bfloat16: bool = True
+    seed: int = 0
+    checkpoint_steps: int = 250
+    rendered_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a run depends on besides the data's bytes."""
+
+    network: NetworkConfig
+    data: tuple[DataConfig, ...]
+    train: TrainConfig
+    synthesis: SynthesisConfig
+    augment: AugmentConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints and metadata."""
+        return asdict(self)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a TOML recipe. Raises InputError naming the file and the unknown or missing setting."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a readable TOML recipe: {error}") from error
+    try:
+        return Recipe(
+            network=NetworkConfig.from_dict(values.get("network", {})),
+            data=tuple(_section(DataConfig, entry) for entry in values["data"]),
+            train=_section(TrainConfig, values["train"]),
+            synthesis=_section(SynthesisConfig, values.get("synthesis", {})),
+            augment=_section(AugmentConfig, values.get("augment", {})),
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: missing or malformed setting: {error}") from error
+
+
+def _section(kind: type[Any], values: dict[str, Any]) -> Any:
+    known = {field.name for field in fields(kind)}
+    if unknown := set(values) - known:
+        raise InputError(f"unknown setting {sorted(unknown)} in a {kind.__name__}; known: {sorted(known)}")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
