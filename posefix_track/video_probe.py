@@ -1,0 +1,137 @@
+"""What a video container says about itself, looked at by PyAV before anything but one frame is decoded."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from posefix_track.errors import InputError
+
+MAX_SIDE = 16384
+# Formats that hold their own pictures. Play lists (HLS, DASH, concat) open other files and addresses and are not here.
+_FORMATS = (
+    "mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "h264", "hevc", "m4v",
+    "ivf", "mxf", "nut", "gif", "apng", "yuv4mpegpipe",
+)  # fmt: skip
+_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FORMATS)}
+_MAX_FPS = 1000
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What is known of a video before it is decoded.
+
+    Attributes:
+        width, height: upright, in pixels.
+        fps: frames per second; None where the container does not tell.
+        quarter_turns: counter-clockwise from the stored picture to the upright one, 0 to 3.
+        frame_count: number of frames in the container's own table; None where it has none.
+        duration_seconds: of the video stream; None where only a guess is to be had.
+        plain: MP4 or MOV without rotation or edit list whose table lies wholly inside the file.
+    """
+
+    width: int
+    height: int
+    fps: Fraction | None
+    quarter_turns: int
+    frame_count: int | None
+    duration_seconds: float | None
+    plain: bool
+
+    @property
+    def expected_frames(self) -> int | None:
+        """The table's count, else duration times rate, else None."""
+        if self.frame_count is not None or self.duration_seconds is None or self.fps is None:
+            return self.frame_count
+        return round(self.duration_seconds * self.fps)
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a local file with libav, which may not follow it to any other file or address.
+
+    Raises:
+        InputError: not a readable video container.
+    """
+    try:
+        return av.open(str(path.absolute()), options=_OPTIONS, metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a video that can be read ({_reason(error)}); streams and play lists are not followed"
+        ) from error
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The first video stream. Raises InputError where there is none, or only a cover picture."""
+    for stream in container.streams.video:
+        if not stream.disposition & stream.disposition.attached_pic:
+            return stream
+    raise InputError(f"{path} has no video stream; a video, an image or a folder of images is needed")
+
+
+def probe(path: Path) -> VideoFacts:
+    """Look at the container and decode one frame.
+
+    Raises:
+        InputError: not a video, nothing to decode, or a side of more than 16384 pixels.
+    """
+    with open_container(path) as container:
+        stream = video_stream(container, path)
+        _check_size(stream, path)
+        frame_count, whole = _frame_table(container, stream, path)
+        turns = _quarter_turns(container, stream, path)
+        width, height = (stream.height, stream.width) if turns % 2 else (stream.width, stream.height)
+        plain = whole and turns == 0
+        return VideoFacts(width, height, _fps(stream), turns, frame_count, _duration(container, stream), plain)
+
+
+def _check_size(stream: VideoStream, path: Path) -> None:
+    if not (0 < stream.width <= MAX_SIDE and 0 < stream.height <= MAX_SIDE):
+        raise InputError(f"{path} has frames of {stream.width}x{stream.height}; 1 to {MAX_SIDE} pixels a side are read")
+
+
+def _quarter_turns(container: InputContainer, stream: VideoStream, path: Path) -> int:
+    """Rotation is told only with a decoded frame."""
+    try:
+        frame = next(container.decode(stream))
+    except (av.FFmpegError, StopIteration) as error:
+        raise InputError(f"no frame of {path} can be decoded ({_reason(error)})") from error
+    return round(frame.rotation / 90) % 4
+
+
+def _frame_table(container: InputContainer, stream: VideoStream, path: Path) -> tuple[int | None, bool]:
+    """Number of shown frames in an MP4's table, and whether decord may read the file."""
+    table = list(stream.index_entries)
+    if not container.format.name.startswith("mov") or len(table) < stream.frames or not table:
+        return None, False
+    hidden = sum(entry.is_discard for entry in table)
+    end = max(entry.pos + entry.size for entry in table)
+    # An edit list that hides frames also drops entries, so stream.frames (all samples) tells more than the table.
+    plain = hidden == 0 and len(table) == stream.frames and end <= path.stat().st_size
+    return len(table) - hidden, plain
+
+
+def _fps(stream: VideoStream) -> Fraction | None:
+    """The guessed rate survives a wrong duration in the header, which the average does not."""
+    for rate in (stream.guessed_rate, stream.average_rate):
+        if rate is not None and 0 < rate <= _MAX_FPS:
+            return rate
+    return None
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+    tag = stream.metadata.get("DURATION", "")  # Matroska
+    if tag.count(":") == 2:
+        hours, minutes, seconds = tag.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    # A container's own duration is that of its longest stream.
+    alone = len(container.streams) == 1 and container.duration is not None
+    return container.duration / av.time_base if alone and container.duration else None
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or "no frame found"
