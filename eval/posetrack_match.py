@@ -1,0 +1,78 @@
+"""Finds the ground truth's frames in a prediction, by image id or by file name, never by position."""
+
+from collections.abc import Hashable, Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from eval.posetrack_frames import Int, PoseFile
+from posefix_track.errors import InputError
+
+# How much of a path tells frames apart: all of it, the folder and the name, the name.
+_WHOLE, _FOLDER_AND_NAME, _NAME = 0, 2, 1
+
+
+def match_frames(truth: PoseFile, prediction: PoseFile) -> Int:
+    """int64 [F of the prediction]: each predicted frame's position in the ground truth.
+
+    Frames are matched by image id; where the ids differ, by file name (whole, with its folder, or alone).
+
+    Raises:
+        InputError: the two files do not list the same frames, or ids and file names contradict each other.
+    """
+    by_name = _match_names(truth, prediction)
+    by_id = _match(truth.image_ids or (), prediction.image_ids or ())
+    if by_id is None and by_name is None:
+        raise _mismatch(truth, prediction)
+    if by_id is None or by_name is None:
+        return np.array(by_id if by_name is None else by_name, dtype=np.int64)
+    if by_id != by_name:
+        raise _contradiction(truth, prediction, by_id)
+    return np.array(by_id, dtype=np.int64)
+
+
+def _match(truth: Sequence[Hashable], prediction: Sequence[Hashable]) -> list[int] | None:
+    """Positions in ``truth``, if both hold the same keys once each."""
+    position = {key: i for i, key in enumerate(truth)}
+    if len(position) != len(truth) or len(prediction) != len(truth) or set(prediction) != set(position):
+        return None
+    return [position[key] for key in prediction]
+
+
+def _match_names(truth: PoseFile, prediction: PoseFile) -> list[int] | None:
+    for depth in (_WHOLE, _FOLDER_AND_NAME, _NAME):
+        match = _match(_tails(truth.image_names, depth), _tails(prediction.image_names, depth))
+        if match is not None:
+            return match
+    return None
+
+
+def _tails(names: Sequence[str], depth: int) -> list[tuple[str, ...]]:
+    return [PurePosixPath(name.replace("\\", "/")).parts[-depth:] for name in names]
+
+
+def _contradiction(truth: PoseFile, prediction: PoseFile, by_id: list[int]) -> InputError:
+    shown = zip(prediction.image_names, (truth.image_names[i] for i in by_id), strict=True)
+    wrong, right = next(pair for pair in shown if PurePosixPath(pair[0]).name != PurePosixPath(pair[1]).name)
+    return InputError(
+        f"{prediction.where}: image ids and file names contradict {truth.where}: an image id belongs to {wrong!r} here "
+        f"and to {right!r} there; copy id and file_name of every image from the ground truth"
+    )
+
+
+def _mismatch(truth: PoseFile, prediction: PoseFile) -> InputError:
+    """The error that says which frames differ, in the key that has more of them in common."""
+    ids = (truth.image_ids or (), prediction.image_ids or ())
+    names = (truth.image_names, prediction.image_names)
+    wanted, given = max((ids, names), key=lambda keys: len(set(keys[0]) & set(keys[1])))
+    wanted, given = (wanted, given) if wanted and given else names
+    missing, unknown = [key for key in wanted if key not in set(given)], [k for k in given if k not in set(wanted)]
+    return InputError(
+        f"{prediction.where}: does not list the same frames as {truth.where}: it lists {len(given)} and should list "
+        f"{len(wanted)}{_some(missing, 'missing')}{_some(unknown, 'unknown')}; list every frame of the ground truth "
+        "once under 'images', with people or without"
+    )
+
+
+def _some(keys: Sequence[object], what: str) -> str:
+    return f", {len(keys)} are {what} (first: {keys[0]!r})" if keys else ""
