@@ -1,0 +1,93 @@
+"""What stands at a path, read and parsed once, whichever format it turns out to be."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from posefix_track.errors import InputError
+from posefix_track.formats.number_text import NumberText, parse_json, parse_json_lines, parse_number_lines
+from posefix_track.formats.pose_file import PoseFile
+
+Kind = Literal["json", "json_lines", "number_lines"]
+
+_PARSERS: dict[Kind, Callable[[Path, bytes], NumberText]] = {
+    "json": parse_json,
+    "json_lines": parse_json_lines,
+    "number_lines": parse_number_lines,
+}
+_FOLDER_SUFFIXES: dict[Kind, str] = {"json": ".json", "number_lines": ".txt"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, or the pose files of a folder in the order of their names."""
+
+    path: Path
+    kind: Kind
+    texts: tuple[NumberText, ...]
+
+    @property
+    def trees(self) -> list[Any]:
+        """The parsed content of each text."""
+        return [text.tree for text in self.texts]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says about a pose file beyond its path. ``frame_size`` is (height, width)."""
+
+    keypoints: str | None = None
+    annotations: Path | None = None
+    frame_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """One pose file format.
+
+    Attributes:
+        name: what users type, such as "coco".
+        description: one line for the help text.
+        kind: how its text is parsed.
+        matches: whether a parsed source is of this format.
+        read: the poses of a source; raises InputError when it is not of this format, or damaged.
+    """
+
+    name: str
+    description: str
+    kind: Kind
+    matches: Callable[[Source], bool]
+    read: Callable[[Source, Options], PoseFile]
+
+
+def load_source(path: Path, kind: Kind | None = None) -> Source:
+    """Reads ``path``; ``kind`` None tells the kind of text from names and first bytes.
+
+    Raises InputError when nothing can be read there, or its text is not valid.
+    """
+    try:
+        files = _folder_files(path, kind) if path.is_dir() else [path]
+        contents = [file.read_bytes() for file in files]
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    kind = kind or _kind(files[0], contents[0])
+    return Source(path, kind, tuple(_PARSERS[kind](file, data) for file, data in zip(files, contents, strict=True)))
+
+
+def _folder_files(folder: Path, kind: Kind | None) -> list[Path]:
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    suffixes = [_FOLDER_SUFFIXES.get(kind, ".json")] if kind else list(_FOLDER_SUFFIXES.values())
+    for suffix in suffixes:
+        found = [file for file in files if file.suffix.lower() == suffix]
+        if found:
+            return found
+    raise InputError(f"{folder}: expected pose files, but the folder has no {' or '.join(suffixes)} file")
+
+
+def _kind(file: Path, data: bytes) -> Kind:
+    if file.suffix.lower() == ".txt":
+        return "number_lines"
+    first_line = data.lstrip().partition(b"\n")[0]
+    lines = file.suffix.lower() in (".jsonl", ".ndjson") or b'"posefix_track"' in first_line
+    return "json_lines" if lines else "json"
