@@ -155,12 +155,20 @@ def _keypoint_set(categories: list[Record], annotations: list[Any], where: str) 
     names = next((c["keypoints"] for c in categories if isinstance(c.get("keypoints"), list)), None)
     if names is None:
         return keypoint_set_by_count(_joint_count(annotations) or len(COCO_17), where)
-    known = keypoint_set_by_joints([str(name) for name in names])
-    if known is None:
-        raise InputError(
-            f"{where}: its {len(names)} joint names are no known keypoint set; see posefix_track.keypoints"
-        )
-    return known
+    joints = tuple(str(name) for name in names)
+    return keypoint_set_by_joints(joints) or _unregistered_set(joints, where)
+
+
+def _unregistered_set(joints: tuple[str, ...], where: str) -> KeypointSet:
+    """Known joints in an order of the file's own, such as PoseTrack's fifteen without ears."""
+    keypoint_set = KeypointSet("file", joints)
+    try:
+        known = len(keypoint_set.sigmas) == len(keypoint_set.index)
+    except KeyError:
+        known = False
+    if not known:
+        raise InputError(f"{where}: joint names must be different ones out of posefix_track.keypoints, got {joints}")
+    return keypoint_set
 
 
 def _joint_count(entries: Sequence[Any]) -> int:
@@ -178,10 +186,10 @@ def _checked_person(person: Any, where: str, truth: CocoTruth) -> Record:
     keypoints = finite_numbers(person.get("keypoints"), 3 * joints)
     if keypoints is None:
         raise InputError(f"{where}: keypoints must be {3 * joints} finite numbers (x, y, v of each joint)")
-    bbox = finite_numbers(person["bbox"], 4) if "bbox" in person else _box(keypoints)
+    bbox = finite_numbers(person["bbox"], 4) if person.get("bbox") else _box(keypoints)
     if bbox is None:
         raise InputError(f"{where}: bbox must be 4 finite numbers (x, y, width, height)")
-    area = finite_numbers([person.get("area", AREA_OF_BOX * bbox[2] * bbox[3])], 1)
+    area = finite_numbers([person.get("area") or AREA_OF_BOX * bbox[2] * bbox[3]], 1)
     if area is None:
         raise InputError(f"{where}: area must be a finite number")
     labelled = int((keypoints[2::3] > 0).sum())
@@ -197,13 +205,11 @@ def _box(keypoints: Float64) -> Float64:
 
 
 def _notes(annotations: list[Record]) -> tuple[str, ...]:
-    no_area = sum("area" not in a for a in annotations)
-    no_box = sum("bbox" not in a for a in annotations)
     texts = (
-        (no_area, f"area of {no_area} people: {AREA_OF_BOX} x box (the file has none)"),
-        (no_box, f"box of {no_box} people: round their labelled joints (the file has none)"),
+        ("area", f"a person without an area in the file has {AREA_OF_BOX} x box"),
+        ("bbox", "a person without a box in the file has the one round the labelled joints"),
     )
-    return tuple(text for count, text in texts if count)
+    return tuple(text for field, text in texts if any(not a.get(field) for a in annotations))
 
 
 def _check_result(entry: Any, where: str, truth: CocoTruth, joints: int) -> None:
