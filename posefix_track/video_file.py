@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 import av
 import cv2
 import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -22,6 +21,8 @@ from posefix_track.frames import Frame, FrameSource, Image
 from posefix_track.video_probe import VideoFacts, open_container, probe, video_stream
 
 Decoder = Literal["decord", "pyav"]
+# For the times of a stream that carries neither time stamps nor a rate (raw H.264).
+_USUAL_FPS = 30
 
 
 class _DecodeError(Exception):
@@ -31,7 +32,9 @@ class _DecodeError(Exception):
 class _Picture(NamedTuple):
     time_seconds: float | None
     image: Image
-    is_corrupt: bool
+    is_corrupt: bool = False
+    # Decoded after the last packet of a file that is cut short.
+    in_cut_tail: bool = False
 
 
 _Pictures = Generator[_Picture, None, None]
@@ -76,7 +79,7 @@ class VideoFile(FrameSource):
         tally, reason = _Tally(self._facts), ""
         pictures = (_decord_pictures if self.decoder == "decord" else _pyav_pictures)(self.path, self._facts)
         try:
-            for picture in pictures:
+            for picture in itertools.takewhile(tally.follows, pictures):
                 time_seconds = tally.add(picture)
                 yield Frame(tally.count - 1, time_seconds, picture.image)
         except _DecodeError as error:
@@ -97,56 +100,77 @@ class _Tally:
     longest_step: float = 0.0
     first_corrupt: int | None = None
 
+    def follows(self, picture: _Picture) -> bool:
+        """Whether a picture is the next one. Where a file is cut, B-frames before the last pictures are missing."""
+        step = self._stamp(picture) - self.last
+        return not picture.in_cut_tail or step < 1.5 * self.longest_step
+
     def add(self, picture: _Picture) -> float:
         """Count one picture; returns its time from the first one in seconds."""
-        raw = picture.time_seconds
-        self.first = raw if self.first is None else self.first
-        counted = self.count / float(self.facts.fps or 30)
-        time = counted if raw is None or self.first is None else raw - self.first
-        self.longest_step, self.last = max(self.longest_step, time - self.last), time
+        stamp = self._stamp(picture)
+        if self.first is None:
+            self.first = self.last = stamp
+        self.longest_step, self.last = max(self.longest_step, stamp - self.last), stamp
         if picture.is_corrupt and self.first_corrupt is None:
             self.first_corrupt = self.count
         self.count += 1
-        return time
+        return stamp - self.first
 
     def damage(self, reason: str) -> str | None:
         """One sentence, or None where everything announced was decoded."""
         expected = self.facts.expected_frames
         count = f"{self.count} of {expected} frames" if expected else f"{self.count} frames"
-        if reason or self._short():
+        # The last frame may be shown for as long as the slowest one before it; then some, as containers round.
+        if reason or self.facts.is_short(self.count, self.last + 2.5 * self.longest_step):
             return f"decoding ended after {count}" + (f" ({reason})" if reason else "")
         if self.first_corrupt is not None:
             return f"damaged from frame {self.first_corrupt} on; {count} were decoded, some only in part"
         return None
 
-    def _short(self) -> bool:
-        if self.facts.frame_count is not None:
-            return self.count < self.facts.frame_count
-        # The last frame may be shown for as long as the slowest one before it; then some, as containers round.
-        duration = self.facts.duration_seconds
-        return duration is not None and self.last + 2.5 * self.longest_step < duration
+    def _stamp(self, picture: _Picture) -> float:
+        counted = self.count / float(self.facts.fps or _USUAL_FPS)
+        return counted if picture.time_seconds is None else picture.time_seconds
+
+
+@dataclass
+class _Packets:
+    """What was read of the stream before decoding."""
+
+    facts: VideoFacts
+    count: int = 0
+    end: float = 0.0
+    is_corrupt: bool = False
+
+    def add(self, packet: "av.Packet[VideoStream]") -> bool:
+        """Count one packet; returns whether it is the empty last one of a file that is cut short."""
+        if not packet.size:
+            return self.facts.is_short(self.count, self.end)
+        self.count += 1
+        self.is_corrupt |= packet.is_corrupt
+        # Half a frame more, as containers round.
+        end = ((packet.pts or 0) + 1.5 * (packet.duration or 0)) * packet.time_base
+        self.end = max(self.end, float(end))
+        return False
 
 
 def _pyav_pictures(path: Path, facts: VideoFacts) -> _Pictures:
     with open_container(path) as container:
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
-        for frame, is_corrupt in _pyav_frames(container, stream):
-            stored = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-            image = np.ascontiguousarray(np.rot90(stored, facts.quarter_turns))
-            yield _Picture(frame.time, image, is_corrupt)
+        packets = _Packets(facts)
+        try:
+            for packet in container.demux(stream):
+                in_cut_tail = packets.add(packet)
+                for frame in packet.decode():
+                    is_corrupt = packets.is_corrupt or frame.is_corrupt
+                    yield _Picture(frame.time, _upright(frame, facts), is_corrupt, in_cut_tail)
+        except av.FFmpegError as error:
+            raise _DecodeError(error.strerror) from error
 
 
-def _pyav_frames(container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
-    packets = container.demux(stream)
-    is_corrupt = False
-    try:
-        while (packet := next(packets, None)) is not None:
-            is_corrupt |= packet.is_corrupt
-            for frame in packet.decode():
-                yield frame, is_corrupt or frame.is_corrupt
-    except av.FFmpegError as error:
-        raise _DecodeError(error.strerror) from error
+def _upright(frame: VideoFrame, facts: VideoFacts) -> Image:
+    stored = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    return np.ascontiguousarray(np.rot90(stored, facts.quarter_turns))
 
 
 def _decord_pictures(path: Path, facts: VideoFacts) -> _Pictures:
@@ -160,7 +184,7 @@ def _decord_pictures(path: Path, facts: VideoFacts) -> _Pictures:
         # Counted, since next() may hang beyond the last frame.
         for start in starts[: facts.frame_count]:
             image = cv2.cvtColor(reader.next().asnumpy(), cv2.COLOR_RGB2BGR)
-            yield _Picture(float(start), np.asarray(image, np.uint8), False)
+            yield _Picture(float(start), np.asarray(image, np.uint8))
             done += 1
     except (decord.DECORDError, RuntimeError, StopIteration):
         yield from itertools.islice(_pyav_pictures(path, facts), done, None)

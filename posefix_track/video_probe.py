@@ -29,7 +29,8 @@ class VideoFacts:
         fps: frames per second; None where the container does not tell.
         quarter_turns: counter-clockwise from the stored picture to the upright one, 0 to 3.
         frame_count: number of frames in the container's own table; None where it has none.
-        duration_seconds: of the video stream; None where only a guess is to be had.
+        start_seconds: time stamp of the first frame.
+        end_seconds: time stamp at which the last frame ends; None where only a guess is to be had.
         plain: MP4 or MOV without rotation or edit list whose table lies wholly inside the file.
     """
 
@@ -38,15 +39,22 @@ class VideoFacts:
     fps: Fraction | None
     quarter_turns: int
     frame_count: int | None
-    duration_seconds: float | None
+    start_seconds: float
+    end_seconds: float | None
     plain: bool
 
     @property
     def expected_frames(self) -> int | None:
         """The table's count, else duration times rate, else None."""
-        if self.frame_count is not None or self.duration_seconds is None or self.fps is None:
+        if self.frame_count is not None or self.end_seconds is None or self.fps is None:
             return self.frame_count
-        return round(self.duration_seconds * self.fps)
+        return round((self.end_seconds - self.start_seconds) * self.fps)
+
+    def is_short(self, count: int, end_seconds: float) -> bool:
+        """Whether ``count`` frames that end at the time stamp ``end_seconds`` are fewer than announced."""
+        if self.frame_count is not None:
+            return count < self.frame_count
+        return self.end_seconds is not None and end_seconds < self.end_seconds
 
 
 def open_container(path: Path) -> InputContainer:
@@ -83,8 +91,16 @@ def probe(path: Path) -> VideoFacts:
         frame_count, whole = _frame_table(container, stream, path)
         turns = _quarter_turns(container, stream, path)
         width, height = (stream.height, stream.width) if turns % 2 else (stream.width, stream.height)
-        plain = whole and turns == 0
-        return VideoFacts(width, height, _fps(stream), turns, frame_count, _duration(container, stream), plain)
+        return VideoFacts(
+            width,
+            height,
+            fps=_fps(stream),
+            quarter_turns=turns,
+            frame_count=frame_count,
+            start_seconds=_seconds(stream, stream.start_time) or 0.0,
+            end_seconds=_end(container, stream),
+            plain=whole and turns == 0,
+        )
 
 
 def _check_size(stream: VideoStream, path: Path) -> None:
@@ -121,16 +137,21 @@ def _fps(stream: VideoStream) -> Fraction | None:
     return None
 
 
-def _duration(container: InputContainer, stream: VideoStream) -> float | None:
-    tag = stream.metadata.get("DURATION", "")  # Matroska
+def _end(container: InputContainer, stream: VideoStream) -> float | None:
+    tag = stream.metadata.get("DURATION", "")  # Matroska; despite its name the end of the last frame
     if tag.count(":") == 2:
         hours, minutes, seconds = tag.split(":")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
+    duration = _seconds(stream, stream.duration)
+    if duration is not None:
+        return (_seconds(stream, stream.start_time) or 0.0) + duration
     # A container's own duration is that of its longest stream.
     alone = len(container.streams) == 1 and container.duration is not None
     return container.duration / av.time_base if alone and container.duration else None
+
+
+def _seconds(stream: VideoStream, ticks: int | None) -> float | None:
+    return None if ticks is None or stream.time_base is None else float(ticks * stream.time_base)
 
 
 def _reason(error: BaseException) -> str:
