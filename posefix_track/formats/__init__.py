@@ -10,7 +10,7 @@ all of them: only the numbers that changed are replaced.
 from pathlib import Path
 
 from posefix_track.errors import InputError, UsageError
-from posefix_track.formats import coco, native, openpose
+from posefix_track.formats import alphapose, coco, mmpose, native, openpose, posetrack18, ultralytics
 from posefix_track.formats.native import write_native
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.source import Format, Options, Source, load_source
@@ -18,7 +18,15 @@ from posefix_track.formats.source import Format, Options, Source, load_source
 __all__ = ["PoseFile", "known_formats", "read_poses", "write_native"]
 
 # In the order of sniffing: the more particular first.
-_FORMATS = (native.FORMAT, openpose.FORMAT, coco.FORMAT)
+_FORMATS = (
+    native.FORMAT,
+    openpose.FORMAT,
+    posetrack18.FORMAT,
+    mmpose.FORMAT,
+    alphapose.FORMAT,
+    coco.FORMAT,
+    ultralytics.FORMAT,
+)
 
 
 def known_formats() -> list[tuple[str, str]]:

@@ -109,7 +109,7 @@ def _pose_record(frame: FramePoses, i: int) -> dict[str, Any]:
     record: dict[str, Any] = {}
     if frame.track_ids is not None and frame.track_ids[i] is not None:
         track_id = frame.track_ids[i]
-        record["id"] = track_id if isinstance(track_id, int | str) else str(track_id)
+        record["id"] = int(track_id) if isinstance(track_id, int | np.integer) else str(track_id)
     if frame.person_scores is not None and np.isfinite(frame.person_scores[i]):
         record["score"] = round(float(frame.person_scores[i]), 4)
     joints = np.where(frame.present[i][:, None], frame.keypoints[i], 0).astype(np.float64).round(2).tolist()

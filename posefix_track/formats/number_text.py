@@ -4,6 +4,7 @@ A parsed tree holds no numbers. In the place of each stands its *ordinal*, an in
 file", which leads both to its value and to its bytes. ``null`` counts as a number (NaN), so that it can be replaced.
 """
 
+import itertools
 import json
 import re
 from array import array
@@ -22,10 +23,10 @@ Ordinals = npt.NDArray[np.int64]
 MAX_DEPTH = 64
 _MAX_INT_DIGITS = 300
 
-_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_STRINGS = re.compile(_STRING, re.DOTALL)
-# Only ever run over JSON that the decoder has accepted, so it can be loose about what a number looks like.
-_NUMBERS = re.compile(_STRING + rb"|(-?(?:[0-9][0-9.eE+-]*|Infinity)|NaN|null)", re.DOTALL)
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# Outside strings JSON is brackets, punctuation, white space and words; of the words only true and false are no numbers.
+# The last three bytes are those of a byte order mark.
+_GAPS = bytes.maketrans(b"[]{},:\t\r\n\xef\xbb\xbf", b" " * 12)
 _NULLS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|null', re.DOTALL)
 _WORDS = re.compile(rb"\S+")
 _PLAIN_NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf)", re.IGNORECASE)
@@ -61,12 +62,20 @@ class NumberText:
 
     def replaced(self, tokens: Mapping[int, bytes]) -> bytes:
         """The file's bytes with the given numbers (ordinal -> new bytes) in place of the old."""
+        ordinals = sorted(tokens)
         pieces, done = [], 0
-        for ordinal in sorted(tokens):
-            start, end = self.spans[ordinal].tolist()
+        for ordinal, (start, end) in zip(ordinals, self.spans[ordinals].tolist(), strict=True):
             pieces += [self.data[done:start], tokens[ordinal]]
             done = end
         return b"".join([*pieces, self.data[done:]])
+
+    def decimals(self, ordinals: Ordinals) -> int:
+        """The most digits after the point that one of these numbers is written with; those with exponents aside."""
+        characters = np.frombuffer(self.data, dtype=np.uint8)
+        starts, ends = self.spans[ordinals].T
+        points = _first_in_span(characters == ord("."), starts, ends)
+        exponents = _first_in_span((characters == ord("e")) | (characters == ord("E")), starts, ends)
+        return int(np.max(ends - points - 1, initial=0, where=exponents == ends))
 
     def error(self, where: str, problem: str) -> InputError:
         """An InputError that names the file and the place in it."""
@@ -76,7 +85,7 @@ class NumberText:
         """int64 [n] for a list of n numbers. Raises InputError for anything else."""
         if type(value) is not list:
             raise self.error(where, f"expected a list of numbers, got {_kind(value)}")
-        if any(type(item) is not int for item in value):
+        if not set(map(type, value)) <= {int}:
             odd = next(item for item in value if type(item) is not int)
             raise self.error(where, f"expected a list of numbers, but it holds {_kind(odd)}")
         return np.array(value, dtype=np.int64)
@@ -122,27 +131,29 @@ class NumberText:
         return value
 
 
+def _first_in_span(mask: npt.NDArray[np.bool_], starts: Ordinals, ends: Ordinals) -> Ordinals:
+    """For each span the first position within it where ``mask`` is true, else its end."""
+    positions = np.append(np.flatnonzero(mask), len(mask))
+    found: Ordinals = np.minimum(positions[np.searchsorted(positions, starts)], ends)
+    return found
+
+
 def _kind(value: Any) -> str:
-    names = {int: "a number", str: "a string", bool: "true or false", list: "a list", dict: "an object"}
+    names = {int: "a number or null", str: "a string", bool: "true or false", list: "a list", dict: "an object"}
     return names.get(type(value), "nothing")
 
 
 def parse_json(path: Path, data: bytes) -> NumberText:
     """One JSON document. Raises InputError naming the place when it is not valid or nested too deeply."""
-    numbers = array("d")
-    tree = _decoded(path, _decoder(numbers), _json_text(data))
-    _check_depth(path, data)
-    return NumberText(path, data, tree, np.array(numbers), _spans(data))
+    return _located(path, data, _decoded(path, _decoder(), _json_text(data)))
 
 
 def parse_json_lines(path: Path, data: bytes) -> NumberText:
     """One JSON document a line, blank lines allowed. Raises InputError as ``parse_json`` does."""
-    numbers = array("d")
-    decoder = _decoder(numbers)
+    decoder = _decoder()
     lines = enumerate(_json_text(data).split("\n"), start=1)
     tree = [(number, _decoded(path, decoder, line, number)) for number, line in lines if line.strip(" \t\r")]
-    _check_depth(path, data)
-    return NumberText(path, data, tree, np.array(numbers), _spans(data))
+    return _located(path, data, tree)
 
 
 def parse_number_lines(path: Path, data: bytes) -> NumberText:
@@ -172,12 +183,12 @@ def _json_text(data: bytes) -> str:
     return _NULLS.sub(lambda match: "NaN " if match[0] == "null" else match[0], text) if "null" in text else text
 
 
-def _decoder(numbers: "array[float]") -> json.JSONDecoder:
-    """A decoder that appends each number's value to ``numbers`` and returns its ordinal, in document order."""
+def _decoder() -> json.JSONDecoder:
+    """A decoder that puts the ordinal of each number in its place: it meets them in document order."""
+    counter = itertools.count()
 
-    def ordinal(text: str) -> int:
-        numbers.append(float(text))
-        return len(numbers) - 1
+    def ordinal(_: str) -> int:
+        return next(counter)
 
     return json.JSONDecoder(
         object_pairs_hook=_unique_object, parse_float=ordinal, parse_int=ordinal, parse_constant=ordinal
@@ -213,15 +224,26 @@ def _too_deep(path: Path) -> InputError:
     return InputError(f"{path}: brackets are nested deeper than {MAX_DEPTH}; no pose file is")
 
 
-def _check_depth(path: Path, data: bytes) -> None:
-    characters = np.frombuffer(_STRINGS.sub(b"", data), dtype=np.uint8)
-    opening = np.isin(characters, np.frombuffer(b"[{", dtype=np.uint8))
-    closing = np.isin(characters, np.frombuffer(b"]}", dtype=np.uint8))
-    steps = opening.astype(np.int32) - closing
-    if steps.cumsum(dtype=np.int32).max(initial=0) > MAX_DEPTH:
+def _located(path: Path, data: bytes, tree: Any) -> NumberText:
+    """Finds the numbers of JSON that the decoder has accepted, which makes the grammar simple."""
+    bare = _STRINGS.sub(lambda match: b" " * len(match[0]), data)
+    _check_depth(path, bare)
+    words = bare.translate(_GAPS)
+    values = [float(word) for word in words.replace(b"null", b"NaN ").split() if word[0] not in b"tf"]
+    return NumberText(path, data, tree, np.array(values, dtype=np.float64), _spans(words))
+
+
+def _check_depth(path: Path, bare: bytes) -> None:
+    characters = np.frombuffer(bare, dtype=np.uint8)
+    brackets = characters[np.isin(characters, np.frombuffer(b"[]{}", dtype=np.uint8))]
+    steps = np.where(np.isin(brackets, np.frombuffer(b"[{", dtype=np.uint8)), 1, -1)
+    if steps.cumsum().max(initial=0) > MAX_DEPTH:
         raise _too_deep(path)
 
 
-def _spans(data: bytes) -> Ordinals:
-    ends = (end for match in _NUMBERS.finditer(data) if match[1] for end in match.span(1))
-    return np.fromiter(ends, dtype=np.int64).reshape(-1, 2)
+def _spans(words: bytes) -> Ordinals:
+    characters = np.frombuffer(words, dtype=np.uint8)
+    edges = np.flatnonzero(np.diff(characters != ord(" "), prepend=False, append=False))
+    spans = edges.reshape(-1, 2)
+    is_bool = np.isin(characters[spans[:, 0]], np.frombuffer(b"tf", dtype=np.uint8))
+    return spans[~is_bool]

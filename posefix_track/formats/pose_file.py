@@ -1,7 +1,7 @@
 """What every reader returns: pose columns, and for each of their numbers the place in the file it came from."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,8 @@ Column = Literal["keypoints", "scores"]
 
 # Whole pixels are too coarse for refined joints, whatever the file has used so far; scores are mostly within [0, 1].
 _LEAST_DECIMALS: dict[Column, int] = {"keypoints": 2, "scores": 4}
+# All that float64 can hold.
+_MOST_DECIMALS = 15
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,14 @@ class PoseFile:
     format: str
     path: Path
     sequences: tuple[PoseSequence, ...]
-    texts: tuple[NumberText, ...] = field(repr=False)
-    cells: tuple[tuple[Cells, ...], ...] = field(repr=False)
+    texts: tuple[NumberText, ...]
+    cells: tuple[tuple[Cells, ...], ...]
     scale: tuple[float, float] | None = None
+
+    def __repr__(self) -> str:
+        frames = [frame for sequence in self.sequences for frame in sequence.frames]
+        counts = f"sequences={len(self.sequences)}, frames={len(frames)}, people={sum(map(len, frames))}"
+        return f"PoseFile({self.format!r}, {str(self.path)!r}, {counts})"
 
     def write(self, output: Path, refined: Sequence[PoseSequence]) -> None:
         """Writes the same file or folder with the coordinates and joint scores of ``refined``.
@@ -103,8 +110,8 @@ class PoseFile:
                        if (change := self._change(column, *pair, cells))]  # fmt: skip
             decimals = self._decimals(column) if changes else 0
             for change in changes:
-                for ordinal, value in zip(change.ordinals.tolist(), change.values.tolist(), strict=True):
-                    tokens[change.text][ordinal] = self._token(value, decimals)
+                new = self._written(change.values, decimals)
+                tokens[change.text].update(zip(change.ordinals.tolist(), new, strict=True))
         return tokens
 
     def _all_cells(self) -> list[Cells]:
@@ -126,22 +133,18 @@ class PoseFile:
 
     def _decimals(self, column: Column) -> int:
         """The most decimals that any number of ``column`` has in the file."""
-        most = _LEAST_DECIMALS[column]
+        ordinals: list[list[Ordinals]] = [[] for _ in self.texts]
         for cells in self._all_cells():
-            ordinals = getattr(cells, column)
-            known = ordinals[ordinals >= 0].tolist()
-            most = max(most, *(_decimal_count(self.texts[cells.text].token(n)) for n in known), most)
-        return most
+            places = getattr(cells, column)
+            ordinals[cells.text].append(places[places >= 0])
+        found = [text.decimals(np.concatenate(own)) for text, own in zip(self.texts, ordinals, strict=True) if own]
+        return min(max([_LEAST_DECIMALS[column], *found]), _MOST_DECIMALS)
 
-    def _token(self, value: float, decimals: int) -> bytes:
+    def _written(self, values: npt.NDArray[np.float64], decimals: int) -> list[bytes]:
         if self.scale:
-            return b"%.6g" % value
+            return [b"%.6g" % value for value in values.tolist()]
         # Adding zero turns -0.0 into 0.0.
-        return repr(round(value, decimals) + 0.0).encode()
-
-
-def _decimal_count(token: bytes) -> int:
-    return 0 if b"e" in token.lower() else len(token.partition(b".")[2])
+        return [repr(value).encode() for value in (values.round(decimals) + 0.0).tolist()]
 
 
 def _frame_pairs(
