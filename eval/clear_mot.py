@@ -88,8 +88,9 @@ def _count_frame(sequence: Sequence, block: Block, partners: Int, truth_ids: Int
 
 def _kept_pairs(match: Bool, last: Int, prediction_ids: Int) -> Bool:
     """bool [N, P, J]: matches that go on; of two people who had the same partner the first in file order keeps it."""
-    kept = match & (last[:, None] == prediction_ids[:, None])
-    return kept & (kept.cumsum(0) == 1)
+    kept: Bool = match & (last[:, None] == prediction_ids[:, None])
+    kept &= kept.cumsum(0) == 1
+    return kept
 
 
 def _new_pairs(distance: Float, kept: Bool, in_truth: Bool, in_prediction: Bool) -> Bool:

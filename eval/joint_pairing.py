@@ -20,7 +20,7 @@ def pair_joints(cost: Float, allowed: Bool, in_truth: Bool, in_prediction: Bool)
     """
     # Where nobody competes there is nothing to solve, and that is nearly everywhere.
     contested = (allowed.sum(0) > 1).any(0) | (allowed.sum(1) > 1).any(0)
-    paired = allowed & ~contested
+    paired: Bool = allowed & ~contested
     for joint in np.flatnonzero(contested):
         rows, columns = np.flatnonzero(in_truth[:, joint]), np.flatnonzero(in_prediction[:, joint])
         i, j = linear_sum_assignment(cost[np.ix_(rows, columns, [joint])][..., 0])

@@ -26,7 +26,7 @@ import numpy as np
 from eval.clear_mot import clear_mot
 from eval.hota import hota
 from eval.pose_assignment import correct_joints
-from eval.posetrack_align import Sequence, align
+from eval.posetrack_align import align
 from eval.posetrack_metrics import Metrics, SequenceCounts, by_group, by_name, metrics_of
 from eval.posetrack_read import read_posetrack
 from posefix_track.errors import InputError

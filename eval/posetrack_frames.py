@@ -57,8 +57,14 @@ class People:
 
     def take(self, rows: Int | Bool) -> "People":
         """The people of ``rows`` (indices or a mask), in that order."""
-        columns = (self.frame, self.track_ids, self.keypoints, self.present, self.scores, self.head_sizes)
-        return People(*(column[rows] for column in columns))
+        return People(
+            self.frame[rows],
+            self.track_ids[rows],
+            self.keypoints[rows],
+            self.present[rows],
+            self.scores[rows],
+            self.head_sizes[rows],
+        )
 
     def in_frames(self, new_position: Int) -> "People":
         """The same people where frame f has become frame ``new_position[f]`` (-1: left out), sorted again."""

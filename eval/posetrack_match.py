@@ -21,13 +21,13 @@ def match_frames(truth: PoseFile, prediction: PoseFile) -> Int:
         InputError: the two files do not list the same frames, or ids and file names contradict each other.
     """
     by_name = _match_names(truth, prediction)
-    by_id = _match(truth.image_ids or (), prediction.image_ids or ())
+    by_id = _match_ids(truth, prediction)
     if by_id is None and by_name is None:
         raise _mismatch(truth, prediction)
     if by_id is None or by_name is None:
         return np.array(by_id if by_name is None else by_name, dtype=np.int64)
     if by_id != by_name:
-        raise _contradiction(truth, prediction, by_id)
+        raise _contradiction(truth, prediction, by_id, by_name)
     return np.array(by_id, dtype=np.int64)
 
 
@@ -37,6 +37,12 @@ def _match(truth: Sequence[Hashable], prediction: Sequence[Hashable]) -> list[in
     if len(position) != len(truth) or len(prediction) != len(truth) or set(prediction) != set(position):
         return None
     return [position[key] for key in prediction]
+
+
+def _match_ids(truth: PoseFile, prediction: PoseFile) -> list[int] | None:
+    if truth.image_ids is None or prediction.image_ids is None:
+        return None
+    return _match(truth.image_ids, prediction.image_ids)
 
 
 def _match_names(truth: PoseFile, prediction: PoseFile) -> list[int] | None:
@@ -51,12 +57,12 @@ def _tails(names: Sequence[str], depth: int) -> list[tuple[str, ...]]:
     return [PurePosixPath(name.replace("\\", "/")).parts[-depth:] for name in names]
 
 
-def _contradiction(truth: PoseFile, prediction: PoseFile, by_id: list[int]) -> InputError:
-    shown = zip(prediction.image_names, (truth.image_names[i] for i in by_id), strict=True)
-    wrong, right = next(pair for pair in shown if PurePosixPath(pair[0]).name != PurePosixPath(pair[1]).name)
+def _contradiction(truth: PoseFile, prediction: PoseFile, by_id: list[int], by_name: list[int]) -> InputError:
+    row = next(i for i, (a, b) in enumerate(zip(by_id, by_name, strict=True)) if a != b)
+    image_id, name = (prediction.image_ids or ())[row], prediction.image_names[row]
     return InputError(
-        f"{prediction.where}: image ids and file names contradict {truth.where}: an image id belongs to {wrong!r} here "
-        f"and to {right!r} there; copy id and file_name of every image from the ground truth"
+        f"{prediction.where}: image id {image_id} is {name!r} here and {truth.image_names[by_id[row]]!r} in "
+        f"{truth.where}; copy id and file_name of every image from the ground truth"
     )
 
 
@@ -64,9 +70,9 @@ def _mismatch(truth: PoseFile, prediction: PoseFile) -> InputError:
     """The error that says which frames differ, in the key that has more of them in common."""
     ids = (truth.image_ids or (), prediction.image_ids or ())
     names = (truth.image_names, prediction.image_names)
-    wanted, given = max((ids, names), key=lambda keys: len(set(keys[0]) & set(keys[1])))
-    wanted, given = (wanted, given) if wanted and given else names
-    missing, unknown = [key for key in wanted if key not in set(given)], [k for k in given if k not in set(wanted)]
+    wanted, given = max((names, ids), key=lambda keys: len(set(keys[0]) & set(keys[1])))
+    known, listed = set(wanted), set(given)
+    missing, unknown = [key for key in wanted if key not in listed], [key for key in given if key not in known]
     return InputError(
         f"{prediction.where}: does not list the same frames as {truth.where}: it lists {len(given)} and should list "
         f"{len(wanted)}{_some(missing, 'missing')}{_some(unknown, 'unknown')}; list every frame of the ground truth "

@@ -10,7 +10,7 @@ import numpy as np
 from eval.clear_mot import MotCounts, add_mot_counts
 from eval.hota import HotaCounts
 from eval.pose_assignment import area_under, precision_recall
-from eval.posetrack_frames import GROUPS, JOINTS, Float, Int
+from eval.posetrack_frames import GROUPS, JOINTS, Bool, Float, Int
 
 Metrics = dict[str, Float]
 
@@ -32,7 +32,7 @@ class SequenceCounts:
     frames: int
     joint: Int
     score: Float
-    correct: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    correct: Bool
     positives: Int
     mot: MotCounts
     hota: HotaCounts
@@ -61,7 +61,7 @@ def _average_precision(sequences: list[SequenceCounts], strict: bool) -> Metrics
     return dict(zip(("ap", "ap_precision", "ap_recall"), 100 * np.array(rows).T, strict=True))
 
 
-def _joint_ap(score: Float, correct: np.ndarray[tuple[int], np.dtype[np.bool_]], positives: int, strict: bool) -> Float:
+def _joint_ap(score: Float, correct: Bool, positives: int, strict: bool) -> Float:
     """Average precision, last precision and last recall of one joint type."""
     undefined = float("nan")
     if not len(score):
@@ -99,7 +99,9 @@ def _hota(sequences: list[SequenceCounts]) -> Metrics:
 
 def _divide(numerator: Float, denominator: Float) -> Float:
     """Quotient, NaN where the denominator is zero."""
-    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
+    quotient = np.full(np.shape(numerator), np.nan)
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    return quotient
 
 
 def by_name(values: Float) -> dict[str, float | None]:

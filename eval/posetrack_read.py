@@ -36,7 +36,7 @@ def _load(path: Path) -> dict[str, object]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except orjson.JSONDecodeError as error:
         raise InputError(
-            f"{path}: is not strict JSON ({error}); NaN and Infinity are not allowed either, write an absent joint as 0, 0, 0"
+            f"{path}: is not strict JSON ({error}), which has no NaN or Infinity; an absent joint is 0, 0, 0"
         ) from error
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected a PoseTrack file (one dictionary), got a {type(document).__name__}")

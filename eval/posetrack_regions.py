@@ -31,7 +31,8 @@ def strictly_inside(points: Float, outline: Float) -> Bool:
     spans = (start[:, 1] > point[..., 1]) != (end[:, 1] > point[..., 1])
     side = _side(start, end, point, spans)
     crossings = (spans & (side * np.sign(end[:, 1] - start[:, 1]) > 0)).sum(1)
-    return (crossings % 2 == 1) & ~_on_outline(start, end, point, spans & (side == 0))
+    inside: Bool = (crossings % 2 == 1) & ~_on_outline(start, end, point, spans & (side == 0))
+    return inside
 
 
 def _on_outline(start: Float, end: Float, point: Float, on_slope: Bool) -> Bool:
