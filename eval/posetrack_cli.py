@@ -16,6 +16,7 @@ from eval.posetrack_frames import GROUPS, JOINTS
 from eval.posetrack_metrics import Metrics, by_group, by_name
 from eval.posetrack_official import check_official, official_metrics
 from posefix_track.errors import ResourceError
+from posefix_track.formats.atomic import write_file
 
 _COLUMNS = {
     "ap": "AP", "mota": "MOTA", "motp": "MOTP", "mot_precision": "Prec", "mot_recall": "Rec",
@@ -73,11 +74,9 @@ def report_of(result: PosetrackResult, official: Metrics | None) -> dict[str, An
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Writes strict JSON; the file is complete or not there. Raises ResourceError where it cannot be written."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    """Writes strict JSON. Raises ResourceError where it cannot be written."""
     try:
-        unfinished.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
-        unfinished.replace(path)
+        write_file(path, orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:
         raise ResourceError(f"{path}: the report cannot be written ({error.strerror})") from error
 
@@ -136,4 +135,4 @@ def _official_table(ours: Metrics, official: Metrics) -> Table:
 
 
 def _cells(values: Iterable[float | None]) -> list[str]:
-    return ["-" if value is None else f"{value:.2f}" for value in values]
+    return ["-" if value is None else f"{value:.1f}" for value in values]

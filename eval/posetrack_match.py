@@ -20,15 +20,14 @@ def match_frames(truth: PoseFile, prediction: PoseFile) -> Int:
     Raises:
         InputError: the two files do not list the same frames, or ids and file names contradict each other.
     """
-    by_name = _match_names(truth, prediction)
-    by_id = _match_ids(truth, prediction)
-    if by_id is None and by_name is None:
+    match = _match_ids(truth, prediction)
+    if match is None:
+        match = _match_names(truth, prediction)
+    else:
+        _check_names(truth, prediction, match)
+    if match is None:
         raise _mismatch(truth, prediction)
-    if by_id is None or by_name is None:
-        return np.array(by_id if by_name is None else by_name, dtype=np.int64)
-    if by_id != by_name:
-        raise _contradiction(truth, prediction, by_id, by_name)
-    return np.array(by_id, dtype=np.int64)
+    return np.array(match, dtype=np.int64)
 
 
 def _match(truth: Sequence[Hashable], prediction: Sequence[Hashable]) -> list[int] | None:
@@ -57,13 +56,21 @@ def _tails(names: Sequence[str], depth: int) -> list[tuple[str, ...]]:
     return [PurePosixPath(name.replace("\\", "/")).parts[-depth:] for name in names]
 
 
-def _contradiction(truth: PoseFile, prediction: PoseFile, by_id: list[int], by_name: list[int]) -> InputError:
-    row = next(i for i, (a, b) in enumerate(zip(by_id, by_name, strict=True)) if a != b)
-    image_id, name = (prediction.image_ids or ())[row], prediction.image_names[row]
-    return InputError(
-        f"{prediction.where}: image id {image_id} is {name!r} here and {truth.image_names[by_id[row]]!r} in "
-        f"{truth.where}; copy id and file_name of every image from the ground truth"
-    )
+def _check_names(truth: PoseFile, prediction: PoseFile, match: list[int]) -> None:
+    """Names that the ground truth does not know are free; a known one must not belong to another frame."""
+    for depth in (_NAME, _FOLDER_AND_NAME, _WHOLE):
+        position = {tail: i for i, tail in enumerate(_tails(truth.image_names, depth))}
+        if len(position) == len(truth):
+            break
+    else:
+        return
+    for row, tail in enumerate(_tails(prediction.image_names, depth)):
+        if position.get(tail, match[row]) != match[row]:
+            raise InputError(
+                f"{prediction.where}: image id {(prediction.image_ids or ())[row]} is {prediction.image_names[row]!r} "
+                f"here and {truth.image_names[match[row]]!r} in {truth.where}; copy id and file_name of every image "
+                "from the ground truth"
+            )
 
 
 def _mismatch(truth: PoseFile, prediction: PoseFile) -> InputError:
@@ -81,4 +88,4 @@ def _mismatch(truth: PoseFile, prediction: PoseFile) -> InputError:
 
 
 def _some(keys: Sequence[object], what: str) -> str:
-    return f", {len(keys)} are {what} (first: {keys[0]!r})" if keys else ""
+    return f", {len(keys)} {what} (first: {keys[0]!r})" if keys else ""
