@@ -1,4 +1,4 @@
-"""PCK: the share of joints near their annotated place, for sets whose areas and sigmas say little (LSP, LSPET, MPII)."""
+"""PCK: the share of joints near their annotated place, for sets without usable areas and sigmas (LSP, LSPET, MPII)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
