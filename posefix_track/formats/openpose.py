@@ -34,6 +34,8 @@ def _has_people(tree: Any) -> bool:
 
 def _read(source: Source, options: Options) -> PoseFile:
     texts = [text for text in source.texts if _has_people(text.tree) or _named_as_pose(text)]
+    if not texts:
+        raise InputError(f"{source.path}: expected JSON files with 'people', but no file has them")
     frames = [_frame(text, i) for i, text in enumerate(texts)]
     _refuse_normalised(source, texts, frames)
     _refuse_mpi(source, frames, options)

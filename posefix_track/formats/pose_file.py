@@ -70,6 +70,11 @@ class PoseFile:
         counts = f"sequences={len(self.sequences)}, frames={len(frames)}, people={sum(map(len, frames))}"
         return f"PoseFile({self.format!r}, {str(self.path)!r}, {counts})"
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether ``path`` is a folder, so that ``write`` makes one."""
+        return [text.path for text in self.texts] != [self.path]
+
     def write(self, output: Path, refined: Sequence[PoseSequence]) -> None:
         """Writes the same file or folder with the coordinates and joint scores of ``refined``.
 
@@ -87,7 +92,7 @@ class PoseFile:
         contents = [text.replaced(changed) for text, changed in zip(self.texts, tokens, strict=True)]
         try:
             self._check_output(output)
-            if self.path.is_dir():
+            if self.is_folder:
                 write_folder(output, {text.path.name: data for text, data in zip(self.texts, contents, strict=True)})
             else:
                 write_file(output, contents[0])
@@ -97,7 +102,7 @@ class PoseFile:
     def _check_output(self, output: Path) -> None:
         if output.resolve() in {self.path.resolve(), *(text.path.resolve() for text in self.texts)}:
             raise UsageError(f"{output} is the input itself; choose another output")
-        if self.path.is_dir() and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        if self.is_folder and output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise UsageError(f"{output} already exists; remove it or choose another output")
 
     def _tokens(self, refined: Sequence[PoseSequence]) -> list[dict[int, bytes]]:

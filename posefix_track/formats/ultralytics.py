@@ -20,7 +20,6 @@ from posefix_track.keypoints import COCO_17, KEYPOINT_SETS, keypoint_set
 
 _BOX_COLUMNS = 5
 _MAX_EXTRA_COLUMNS = 2
-# Joints may lie somewhat outside the frame; pixels are far beyond this.
 _NORMALISED_LIMIT = 2.0
 
 
@@ -64,14 +63,12 @@ def _read(source: Source, options: Options) -> PoseFile:
 def _frames(source: Source, layout: _Layout) -> list[tuple[str, FrameRows]]:
     """(video name, frame) of each file. ``clip_12`` is the clip's 12th frame, other names are those of images."""
     named = [split_number(text.path.stem) for text in source.texts]
-    first = min(1, *(number for _, number in named if number is not None), 1)
-    return [
-        (
-            "" if number is None else prefix.rstrip("_"),
-            _frame(i, text, layout, None if number is None else number - first),
-        )
-        for i, (text, (prefix, number)) in enumerate(zip(source.texts, named, strict=True))
-    ]
+    first = min([1, *(number for _, number in named if number is not None)])
+    found = []
+    for i, (text, (prefix, number)) in enumerate(zip(source.texts, named, strict=True)):
+        frame_index = None if number is None else number - first
+        found.append(("" if number is None else prefix.rstrip("_"), _frame(i, text, layout, frame_index)))
+    return found
 
 
 def _frame(index: int, text: NumberText, layout: _Layout, frame_index: int | None) -> FrameRows:
@@ -90,10 +87,10 @@ def _person(text: NumberText, row: list[int], layout: _Layout, where: str) -> Pe
 
 
 def _refuse_pixels(source: Source, frames: Sequence[tuple[str, FrameRows]]) -> None:
-    for _, frame in frames:
-        for person in frame.people:
-            if (np.abs(source.texts[frame.text].values[person.keypoints]) > _NORMALISED_LIMIT).any():
-                raise InputError(f"{source.path}: {person.where}: expected coordinates divided by the frame size")
+    found = [source.texts[frame.text].values[p.keypoints].ravel() for _, frame in frames for p in frame.people]
+    # Single joints may lie anywhere, but not half of them.
+    if found and np.median(np.nan_to_num(np.abs(np.concatenate(found)))) > _NORMALISED_LIMIT:
+        raise InputError(f"{source.path}: expected coordinates divided by the frame size, these look like pixels")
 
 
 def _layout(source: Source, options: Options) -> _Layout:

@@ -1,0 +1,181 @@
+"""What every format owes: the scene that was written is the one that is read, and only changed numbers change."""
+
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from posefix_track.formats import PoseFile, read_poses
+from posefix_track.poses import FramePoses, PoseSequence
+from tests.format_samples import BUILDERS, Human, Sample, Scene, Token, plain_dump, simple_scene
+
+JSON_FORMATS = sorted(set(BUILDERS) - {"ultralytics"})
+
+plain_numbers = st.decimals(0, 4000, places=3, allow_nan=False).map(lambda d: Token(str(d)))
+odd_numbers = st.sampled_from(
+    [
+        "0",
+        "12",
+        "-0.0",
+        "7.50",
+        "1.25e2",
+        "4E-2",
+        "1e999",
+        "NaN",
+        "-Infinity",
+        "null",
+        "9" * 400,
+        "0.123456789012345678",
+    ]
+).map(Token)
+numbers = st.one_of(plain_numbers, plain_numbers, odd_numbers)
+confidences = st.sampled_from(["1", "0.5", "0.123456", "1e-3", "0.90"]).map(Token)
+joints = st.tuples(numbers, numbers, confidences)
+humans = st.builds(Human, st.integers(0, 10**6), confidences, st.lists(joints, min_size=17, max_size=17))
+scenes = st.dictionaries(st.integers(0, 300), st.lists(humans, max_size=3), max_size=3).map(
+    lambda frames: Scene(dict(sorted(frames.items())))
+)
+
+
+def messy_dump(seed: int) -> Callable[[Any], str]:
+    """JSON with random white space, and with unknown keys in random objects."""
+    rng = random.Random(seed)
+
+    def with_unknown_keys(value: Any) -> Any:
+        if isinstance(value, dict):
+            known = {key: with_unknown_keys(item) for key, item in value.items()}
+            extra = {f'{{née}} "{len(known)}': ["-1.5", -1.5, None, True, {"a": []}]} if rng.random() < 0.3 else {}
+            return {**extra, **known} if rng.random() < 0.5 else {**known, **extra}
+        return [with_unknown_keys(item) for item in value] if isinstance(value, list) else value
+
+    return lambda value: plain_dump(with_unknown_keys(value), lambda: rng.choice(["", "", " ", "\n\t", "\r\n"]))
+
+
+def as_float32(tokens: list[Token]) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.array([np.nan if t.text == "null" else float(t) for t in tokens], dtype=np.float64).astype(np.float32)
+
+
+def frames_of(poses: PoseFile) -> Iterator[FramePoses]:
+    return (frame for sequence in poses.sequences for frame in sequence.frames)
+
+
+def written(poses: PoseFile, output: Path) -> dict[str, bytes]:
+    files = sorted(output.iterdir()) if output.is_dir() else [output]
+    return {text.path.name: file.read_bytes() for text, file in zip(poses.texts, files, strict=True)}
+
+
+def read_back(sample: Sample, folder: Path) -> PoseFile:
+    return read_poses(sample.place(folder), format=sample.format, **sample.options)
+
+
+@pytest.mark.parametrize("name", JSON_FORMATS)
+@settings(max_examples=25, deadline=None)
+@given(scene=scenes, seed=st.integers(0, 2**32))
+def test_any_scene_is_read_as_written_and_written_as_read(name: str, scene: Scene, seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sample = BUILDERS[name](scene, messy_dump(seed))
+        if not sample.files:
+            return
+        poses = read_back(sample, Path(folder))
+        assert_same_people(poses, scene)
+        poses.write(Path(folder) / "out", poses.sequences)
+        assert written(poses, Path(folder) / "out") == {t.path.name: t.data for t in poses.texts}
+        assert {name: data.decode() for name, data in written(poses, Path(folder) / "out").items()} == sample.files
+
+
+def assert_same_people(poses: PoseFile, scene: Scene) -> None:
+    found = {frame.frame_index: frame for frame in frames_of(poses) if len(frame)}
+    expected = {number: people for number, people in scene.frames.items() if people}
+    assert found.keys() == expected.keys()
+    for number, people in expected.items():
+        frame = found[number]
+        for i, human in enumerate(people):
+            xs, ys, scores = (as_float32([joint[c] for joint in human.joints]) for c in range(3))
+            np.testing.assert_array_equal(frame.keypoints[i], np.stack([xs, ys], axis=-1))
+            np.testing.assert_array_equal(frame.scores[i], scores)
+            assert frame.track_ids[i] == human.track_id
+
+
+def with_moved_joint(poses: PoseFile, xy: tuple[float, float]) -> list[PoseSequence]:
+    """All sequences, but joint 2 of the first person of the last frame stands at ``xy``."""
+    *sequences, last = poses.sequences
+    *frames, frame = last.frames
+    keypoints = frame.keypoints.copy()
+    keypoints[0, 2] = xy
+    return [*sequences, replace(last, frames=(*frames, frame.with_keypoints(keypoints)))]
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS))
+def test_identity_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
+    poses = read_back(BUILDERS[name](simple_scene()), tmp_path)
+    copies = [replace(s, frames=tuple(f.with_keypoints(f.keypoints.copy()) for f in s.frames)) for s in poses.sequences]
+    poses.write(tmp_path / "out", copies)
+    assert written(poses, tmp_path / "out") == {text.path.name: text.data for text in poses.texts}
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS))
+@settings(max_examples=20, deadline=None)
+@given(x=st.floats(0, 4000, width=32), y=st.floats(0, 4000, width=32))
+def test_a_moved_joint_is_all_that_changes(name: str, x: float, y: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sample = BUILDERS[name](simple_scene())
+        before = read_back(sample, Path(folder))
+        refined = with_moved_joint(before, (x, y))
+        out = Path(folder) / "out"
+        before.write(out, refined)
+        after = read_poses(out, format=sample.format, **sample.options)
+        # 2 decimals of a pixel; normalised numbers have 6 digits, that is 4000 px / 1e6 or better.
+        for frame, wanted in zip(frames_of(after), (f for s in refined for f in s.frames), strict=True):
+            np.testing.assert_allclose(frame.keypoints, wanted.keypoints, rtol=0, atol=0.0051)
+            assert (frame.track_ids, frame.frame_index) == (wanted.track_ids, wanted.frame_index)
+        assert changed_numbers(before, after) <= 2
+
+
+def changed_numbers(before: PoseFile, after: PoseFile) -> int:
+    """How many numbers differ as text; everything between the numbers must be equal."""
+    changed = 0
+    for old, new in zip(before.texts, after.texts, strict=True):
+        assert len(old.values) == len(new.values)
+        blank = dict.fromkeys(range(len(old.values)), b"#")
+        assert old.replaced(blank) == new.replaced(blank)
+        changed += sum(old.token(n) != new.token(n) for n in range(len(old.values)))
+    return changed
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"ultralytics"}))
+def test_decimals_are_the_files_own(name: str, tmp_path: Path) -> None:
+    sample = BUILDERS[name](simple_scene())
+    poses = read_back(sample, tmp_path)
+    poses.write(tmp_path / "out", with_moved_joint(poses, (12.34567, 7.0)))
+    text = b"".join(written(poses, tmp_path / "out").values())
+    assert b"12.35," in text  # the scene has 2 decimals
+    assert b"7.0," in text or b"7.0]" in text
+
+
+def test_normalised_numbers_have_six_digits(tmp_path: Path) -> None:
+    poses = read_back(BUILDERS["ultralytics"](simple_scene()), tmp_path)
+    poses.write(tmp_path / "out", with_moved_joint(poses, (213.33333, 7.0)))
+    assert b" 0.333333 0.0145833 " in (tmp_path / "out" / "clip_3.txt").read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS))
+def test_changed_joint_scores_are_written(name: str, tmp_path: Path) -> None:
+    sample = BUILDERS[name](simple_scene())
+    poses = read_back(sample, tmp_path)
+    refined = [
+        replace(s, frames=tuple(f.with_keypoints(f.keypoints, f.scores * np.float32(0.5)) for f in s.frames))
+        for s in poses.sequences
+    ]
+    poses.write(tmp_path / "out", refined)
+    after = read_poses(tmp_path / "out", format=sample.format, **sample.options)
+    for frame, wanted in zip(frames_of(after), (f for s in refined for f in s.frames), strict=True):
+        np.testing.assert_array_equal(frame.scores, wanted.scores)
+        np.testing.assert_array_equal(frame.keypoints, wanted.keypoints)
