@@ -9,6 +9,8 @@ from eval.posetrack_frames import Float, Int
 from posefix_track.errors import InputError
 
 Row = dict[str, Any]
+# No pixel is this far away, and its square is still far from overflow.
+_LARGEST = 1e15
 
 
 def rows_of(document: Row, key: str, where: str) -> list[Row]:
@@ -28,7 +30,7 @@ def integers(values: Sequence[Any], key: str, places: Sequence[str]) -> Int:
 
 
 def numbers(values: Sequence[Any], width: int, key: str, places: Sequence[str]) -> Float:
-    """float64 [N, width]. Raises InputError at the first row that is not ``width`` finite numbers."""
+    """float64 [N, width]. Raises InputError at the first row that is not ``width`` numbers of up to 1e15."""
     matrix = _matrix(values, width)
     if matrix is not None:
         return matrix
@@ -45,7 +47,7 @@ def _matrix(values: Sequence[Any], width: int) -> Float | None:
         return None
     if matrix.shape != (len(values), width) or matrix.dtype.kind not in "iuf":
         return None
-    return matrix.astype(np.float64) if np.isfinite(matrix).all() else None
+    return matrix.astype(np.float64) if (np.abs(matrix) <= _LARGEST).all() else None
 
 
 def shortened(value: Any) -> str:

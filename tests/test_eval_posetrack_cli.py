@@ -64,7 +64,7 @@ def test_report_that_cannot_be_written_is_a_resource_error(tmp_path):
 def test_official_run_needs_poseval(tmp_path):
     if importlib.util.find_spec("poseval"):
         pytest.skip("poseval is installed here")
-    with pytest.raises(UsageError, match="pip install .*git"):
+    with pytest.raises(UsageError, match=r"pip install .*git"):
         run(write_perfect_set(tmp_path), "--official")
 
 

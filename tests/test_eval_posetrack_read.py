@@ -1,9 +1,12 @@
+import contextlib
 import json
 import re
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.posetrack import evaluate_posetrack
@@ -206,6 +209,43 @@ def test_posetrack21_fields_change_nothing(tmp_path):
         image["has_labeled_person"] = True
     (folders[1] / "video.json").write_text(json.dumps(document))
     assert evaluate_posetrack(*folders).metrics["mota"][-1] == 100
+
+
+def nodes(value, path=()):
+    yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from nodes(value[key], (*path, key))
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=3),
+    st.just([]), st.just({}), st.lists(st.integers(0, 3), max_size=3), st.just([{}]), st.just({"point": 3}),
+)  # fmt: skip
+
+
+def write_changed_set(folder, is_2017, data):
+    """A perfect set in which one value of one file is another."""
+    folders = write_perfect_set(folder, frames=2, people=1)
+    files = [folder / "video.json" for folder in folders]
+    for file in files if is_2017 else ():
+        file.write_text(json.dumps(to_2017(json.loads(file.read_text()))))
+    changed = data.draw(st.sampled_from(files))
+    document = parent = json.loads(changed.read_text())
+    path = data.draw(st.sampled_from([path for path in nodes(document) if path]))
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = data.draw(ANYTHING)
+    changed.write_text(json.dumps(document))
+    return folders
+
+
+@pytest.mark.parametrize("is_2017", [False, True])
+@settings(deadline=None)
+@given(data=st.data())
+def test_any_change_of_a_file_is_evaluated_or_refused(is_2017, data):
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(InputError):
+        result = evaluate_posetrack(*write_changed_set(Path(folder), is_2017, data))
+        assert result.sequences == 1
 
 
 # Whole numbers, so that the slow rule is exact; a small range, so that points often lie on outlines.
