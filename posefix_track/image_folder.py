@@ -70,16 +70,24 @@ class ImageFolder(FrameSource):
         Raises:
             InputError: an absolute name, one that leads out of the folder (also by a link), a missing or broken image.
         """
+        relative = self.find(name)
+        if relative is None:
+            raise InputError(
+                f"image {name!r} is not in {self.root}; give the folder that the names in the pose file start from"
+            )
+        path = self.root / relative
+        self._check_inside(path, name)
+        return Frame(self._index.get(relative, -1), 0.0, read_image(path), relative)
+
+    def find(self, name: str) -> str | None:
+        """Path below the folder of the image that a pose file calls ``name``, or None.
+
+        Raises:
+            InputError: an absolute name, or one that leads out of the folder.
+        """
         parts = _checked_parts(name)
-        for first in range(len(parts)):
-            relative = str(PurePosixPath(*parts[first:]))
-            path = self.root / relative
-            if path.is_file():
-                self._check_inside(path, name)
-                return Frame(self._index.get(relative, -1), 0.0, read_image(path), relative)
-        raise InputError(
-            f"image {name!r} is not in {self.root}; give the folder that the names in the pose file start from"
-        )
+        candidates = (str(PurePosixPath(*parts[first:])) for first in range(len(parts)))
+        return next((relative for relative in candidates if (self.root / relative).is_file()), None)
 
     @cached_property
     def _index(self) -> dict[str, int]:

@@ -10,11 +10,9 @@ import torch
 from posefix_track.errors import PosefixError
 from posefix_track.network import PoseFix
 from posefix_track.weights import load_weights
-from trainer.datasets import load_dataset
 from trainer.import_imagenet import import_mobilenet
 from trainer.recipe import Recipe, read_recipe
-from trainer.samples import Samples
-from trainer.train import train
+from trainer.train import load_samples, train
 
 
 def main() -> int:
@@ -45,7 +43,7 @@ def _start(recipe: Recipe, arguments: argparse.Namespace) -> PoseFix:
     if arguments.weights:
         network.load_state_dict(load_weights(arguments.weights).network.state_dict())
     elif arguments.imagenet:
-        samples = Samples([load_dataset(config, arguments.data) for config in recipe.data], recipe)
+        samples = load_samples(recipe, arguments.data)
         images = torch.cat([samples[step].images for step in range(4)])
         import_mobilenet(arguments.imagenet, network, images)
     return network

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -43,6 +43,14 @@ class Person:
     estimate: Float64
     estimated: Bool
     area: float
+
+
+class Pictures(Protocol):
+    """Pictures by name."""
+
+    def read(self, name: str) -> npt.NDArray[np.uint8]:
+        """The picture as uint8 BGR [H, W, 3]."""
+        ...
 
 
 class Images:
@@ -89,7 +97,7 @@ class Dataset:
     """People and where their pictures are."""
 
     people: list[Person]
-    images: Images
+    images: Pictures
     weight: float
     skipped: int
 

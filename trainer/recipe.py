@@ -75,7 +75,14 @@ class TrainConfig:
     bfloat16: bool = True
     seed: int = 0
     checkpoint_steps: int = 250
-    rendered_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class RenderedConfig:
+    """Drawn figures beside the data sets: how many pictures to draw before training, and their weight."""
+
+    pictures: int = 0
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,7 @@ class Recipe:
     train: TrainConfig
     synthesis: SynthesisConfig
     augment: AugmentConfig
+    rendered: RenderedConfig
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and metadata."""
@@ -106,6 +114,7 @@ def read_recipe(path: Path) -> Recipe:
             train=_section(TrainConfig, values["train"]),
             synthesis=_section(SynthesisConfig, values.get("synthesis", {})),
             augment=_section(AugmentConfig, values.get("augment", {})),
+            rendered=_section(RenderedConfig, values.get("rendered", {})),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: missing or malformed setting: {error}") from error

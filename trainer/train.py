@@ -21,6 +21,7 @@ from trainer.checkpoints import load_checkpoint, save_checkpoint
 from trainer.datasets import load_dataset
 from trainer.losses import confidence_loss, coordinate_loss, heatmap_loss, keypoint_similarity
 from trainer.recipe import Recipe, TrainConfig
+from trainer.rendered import rendered_dataset
 from trainer.samples import Batch, Samples
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def train(recipe: Recipe, data: Path, out: Path, start: PoseFix | None = None, w
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(recipe.train.seed)
-    samples = Samples([load_dataset(config, data) for config in recipe.data], recipe)
+    samples = load_samples(recipe, data)
     network = (start or PoseFix(recipe.network)).to(device).to(memory_format=torch.channels_last)
     average = deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(_parameter_groups(network, recipe.train), lr=recipe.train.learning_rate)
@@ -61,6 +62,16 @@ def train(recipe: Recipe, data: Path, out: Path, start: PoseFix | None = None, w
         if (step + 1) % recipe.train.checkpoint_steps == 0 or step + 1 == recipe.train.steps:
             _save(out, step + 1, network, average, optimizer, recipe)
     return average
+
+
+def load_samples(recipe: Recipe, data: Path) -> Samples:
+    """All data sets of a recipe, drawn figures included."""
+    datasets = [load_dataset(config, data) for config in recipe.data]
+    for config, dataset in zip(recipe.data, datasets, strict=True):
+        _log.info("%s: %d people, %d skipped", config.annotations, len(dataset.people), dataset.skipped)
+    if recipe.rendered.pictures:
+        datasets.append(rendered_dataset(recipe.rendered.pictures, recipe.rendered.weight, recipe.train.seed))
+    return Samples(datasets, recipe)
 
 
 def training_step(network: PoseFix, batch: Batch, bfloat16: bool) -> dict[str, Tensor]:

@@ -1,0 +1,85 @@
+"""The Engine protocol, and the choice of an engine for a machine."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+Float = npt.NDArray[np.float32]
+
+ENGINES = ("torch", "openvino")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+class Engine(Protocol):
+    """A compiled network.
+
+    Attributes:
+        name: what runs, where and how precisely, such as "openvino cpu fp32"; printed and reported.
+        max_batch: largest batch that is worth forming; any number of rows is accepted.
+    """
+
+    name: str
+    max_batch: int
+
+    def __call__(
+        self, images: npt.NDArray[np.uint8], keypoints: Float, present: npt.NDArray[np.bool_]
+    ) -> tuple[Float, Float]:
+        """Run a batch of B >= 1 rows.
+
+        Args:
+            images: uint8 [B, H, W, 3].
+            keypoints: float32 [B, K, 2], crop pixels.
+            present: bool [B, K].
+
+        Returns:
+            float32 [B, K, 2] keypoints in crop pixels, and float32 [B, K, 2] as the network defines it.
+        """
+        ...
+
+
+class EngineError(RuntimeError):
+    """An engine or device that was asked for cannot run here; the message says why."""
+
+
+def compile_engine(
+    network: nn.Module, input_size: tuple[int, int], joints: int, engine: str = "auto", device: str = "auto"
+) -> Engine:
+    """Compile ``network`` (forward: images, keypoints, present) for this machine.
+
+    Args:
+        network: in evaluation mode.
+        input_size: (height, width) of the images.
+        joints: K.
+        engine: "auto", or one of ENGINES, which then runs or raises; it is never replaced by another.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        EngineError: what was asked for is not available here.
+    """
+    device = _device(device)
+    if engine == "auto":
+        engine = "torch" if device.startswith("cuda") else "openvino"
+    if engine == "torch":
+        from engines.torch_engine import TorchEngine
+
+        return TorchEngine(network, device)
+    if engine == "openvino":
+        if device != "cpu":
+            raise EngineError(f"the openvino engine runs on the CPU, got device {device!r}")
+        from engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(network, input_size, joints)
+    raise EngineError(f"unknown engine {engine!r}; known: auto, {', '.join(ENGINES)}")
+
+
+def _device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.split(":")[0] not in DEVICES:
+        raise EngineError(f"unknown device {device!r}; known: {', '.join(DEVICES)}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise EngineError("device cuda was asked for, but torch sees no CUDA device; use --device cpu or auto")
+    return device

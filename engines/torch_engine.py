@@ -1,0 +1,27 @@
+"""PyTorch, eager: the reference that every other engine is compared with."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+Float = npt.NDArray[np.float32]
+
+
+class TorchEngine:
+    """Runs the network as it is, in FP32."""
+
+    def __init__(self, network: nn.Module, device: str = "cpu", max_batch: int = 16) -> None:
+        self.device = torch.device(device)
+        self.network = network.eval().to(self.device).to(memory_format=torch.channels_last)
+        self.name = f"torch {device} fp32"
+        self.max_batch = max_batch
+
+    def __call__(
+        self, images: npt.NDArray[np.uint8], keypoints: Float, present: npt.NDArray[np.bool_]
+    ) -> tuple[Float, Float]:
+        """See Engine."""
+        inputs = (torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in (images, keypoints, present))
+        with torch.inference_mode():
+            refined, similarity = self.network(*inputs)
+        return refined.cpu().numpy(), similarity.cpu().numpy()

@@ -1,0 +1,210 @@
+"""The command line: arguments -> one call; the only place that prints."""
+
+import argparse
+import logging
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from posefix_track import __version__
+from posefix_track.errors import IncompleteError, PosefixError, UsageError
+from posefix_track.formats import known_formats
+from posefix_track.job import Job, Outcome, run_job
+from posefix_track.keypoints import KEYPOINT_SETS
+from posefix_track.refine import MAX_MISSING, Options
+from posefix_track.report import Report
+from posefix_track.weights import SHIPPED
+
+_INTERRUPTED = 130
+_OUT_OF_RESOURCES = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0 done, 2 usage, 3 bad input, 4 in part, 5 resources, 130 Ctrl-C)."""
+    parsed = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        if parsed.demo is not None:
+            from posefix_track.demo import run_demo
+
+            print(run_demo(parsed.demo, parsed.device, parsed.engine, parsed.weights, parsed.overwrite))
+            return 0
+        return _refine(parsed)
+    except PosefixError as error:
+        return _failed(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _failed("interrupted; nothing was written", _INTERRUPTED)
+    except MemoryError:
+        return _failed("out of memory; try a smaller --batch-size", _OUT_OF_RESOURCES)
+
+
+def _failed(message: str, exit_code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    formats = "\n".join(f"  {name:12} {description}" for name, description in known_formats())
+    parser = argparse.ArgumentParser(
+        prog="posefix-track",
+        description="Makes any tracker's human poses better: looks at the pixels again and moves every joint to where"
+        " it really is. Same people, ids, order and fields out as in.",
+        epilog=f"pose formats (told from the content):\n{formats}\n\nexit codes: 0 done, 2 usage, 3 bad input,"
+        " 4 done in part, 5 out of resources, 130 interrupted",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", nargs="?", type=Path, metavar="VIDEO|FOLDER", help="a video, or a folder of images")
+    parser.add_argument("--poses", type=Path, metavar="FILE|DIR", help="the tracker's poses")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="default: <poses>.refined beside the poses")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    parser.add_argument("--demo", nargs="?", type=Path, const=Path("demo"), metavar="DIR", help="try it on a drawn clip")
+    parser.add_argument("--version", action="version", version=f"posefix-track {__version__}")
+    _add_input_options(parser.add_argument_group("reading"))
+    _add_refiner_options(parser.add_argument_group("refining"))
+    _add_output_options(parser.add_argument_group("output"))
+    return parser
+
+
+def _add_input_options(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--format", choices=[name for name, _ in known_formats()], help="do not tell it from the content")
+    group.add_argument("--keypoints", choices=[*KEYPOINT_SETS], help="joint set, where the file does not name joints")
+    group.add_argument("--annotations", type=Path, metavar="FILE", help="COCO file with the image names of COCO results")
+    group.add_argument("--frames", type=_frame_range, metavar="A-B", help="refine only these frames, 0-based, inclusive")
+    group.add_argument(
+        "--max-missing", type=float, default=MAX_MISSING, metavar="SHARE",
+        help=f"share of poses that may lack their picture before the run is refused (default {MAX_MISSING})",
+    )  # fmt: skip
+
+
+def _add_refiner_options(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--weights", default="lite", help=f"{', '.join(SHIPPED)}, or a .safetensors file (default lite)")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    group.add_argument("--engine", default="auto", help="auto, torch or openvino; never replaced silently")
+    group.add_argument("--batch-size", type=_positive, metavar="N", help="people per engine call")
+    group.add_argument("--no-flip", dest="flip", action="store_false", help="twice as fast, a little less accurate")
+    group.add_argument("--no-gate", dest="gate", action="store_false", help="move every joint, as the paper does")
+    group.add_argument("--fill-missing", action="store_true", help="also give joints that the tracker did not find")
+
+
+def _add_output_options(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--save-video", nargs="?", type=Path, const=Path(), metavar="PATH", help="write an overlay video")
+    group.add_argument("--compare", action="store_true", help="overlay video shows input and refined side by side")
+    group.add_argument("--scores", choices=["keep", "refined"], default="keep",
+                       help="joint scores: the tracker's, or the expected keypoint similarity")  # fmt: skip
+    group.add_argument("--oks-nms", type=float, metavar="OKS",
+                       help="drop poses that another of the same picture repeats (COCO and PoseTrack files)")  # fmt: skip
+    group.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
+    group.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def _frame_range(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+        raise argparse.ArgumentTypeError(f"expected FIRST-LAST such as 0-99, got {text!r}")
+    return int(first), int(last)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _refine(parsed: argparse.Namespace) -> int:
+    if parsed.source is None or parsed.poses is None:
+        raise UsageError("give a video or image folder and --poses FILE (or --demo to try it on a drawn clip)")
+    if parsed.compare and parsed.save_video is None:
+        parsed.save_video = Path()
+    job = Job(
+        source=parsed.source,
+        poses=parsed.poses,
+        output=parsed.output,
+        overwrite=parsed.overwrite,
+        format=parsed.format,
+        keypoints=parsed.keypoints,
+        annotations=parsed.annotations,
+        save_video=parsed.save_video,
+        compare=parsed.compare,
+        oks_nms=parsed.oks_nms,
+        options=Options(frames=parsed.frames, scores=parsed.scores, max_missing=parsed.max_missing),
+        refiner={name: getattr(parsed, name) for name in
+                 ("weights", "device", "engine", "batch_size", "flip", "gate", "fill_missing")},
+    )  # fmt: skip
+    with _progress(parsed.quiet) as progress:
+        outcome = run_job(job, progress)
+    _write_report(outcome, parsed)
+    return _exit_code(outcome.report)
+
+
+class _progress:  # noqa: N801 - used as a function
+    """Shows frames, people per second and the remaining time on stderr; nothing where stderr is no terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        columns = (
+            TextColumn("refining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )  # fmt: skip
+        console = Console(stderr=True)
+        self._bar = Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True)
+        self._task = self._bar.add_task("refining", total=None, rate="")
+
+    def __enter__(self) -> "_progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, report: Report, total: int | None) -> None:
+        elapsed = max(self._bar.tasks[self._task].elapsed or 0.0, 1e-3)
+        rate = f"{report.frames / elapsed:.1f} frames/s, {report.people / elapsed:.1f} people/s"
+        self._bar.update(self._task, completed=report.frames, total=total, rate=rate)
+
+
+def _write_report(outcome: Outcome, parsed: argparse.Namespace) -> None:
+    values = {"versions": _versions(), **outcome.to_dict()}
+    path = outcome.report_path
+    path.write_bytes(orjson.dumps(values, option=orjson.OPT_INDENT_2))
+    if parsed.json:
+        print(orjson.dumps(values).decode())
+    else:
+        print(_summary(outcome))
+
+
+def _summary(outcome: Outcome) -> str:
+    report = outcome.report
+    return (
+        f"{outcome.output}: moved {report.joints_moved} of {report.joints} joints of {report.people} people"
+        f" by {report.mean_shift_px:.2f} px on average (95 % by less than {report.shift_percentile_px(95):.2f})"
+        f" on {report.frames} frames in {report.seconds['total']:.1f} s, {outcome.engine}"
+    )
+
+
+def _exit_code(report: Report) -> int:
+    if not report.missing_frames and not report.warnings:
+        return 0
+    parts = list(report.warnings)
+    if report.missing_frames:
+        named = "; ".join(report.missing[:3]) + (" ..." if report.missing_frames > 3 else "")
+        parts.append(f"poses of {report.missing_frames} frames passed through unchanged: {named}")
+    return _failed("done in part: " + "; ".join(parts), IncompleteError.exit_code)
+
+
+def _versions() -> dict[str, Any]:
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    names = ("torch", "openvino", "numpy", "opencv-python-headless", "av", "decord")
+    return {"posefix_track": __version__, "python": platform.python_version(), **{n: installed(n) for n in names}}
+
+

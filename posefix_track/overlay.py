@@ -1,0 +1,74 @@
+"""Overlay video of a run: refined poses on the frames, or input and refined side by side."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from posefix_track.errors import InputError
+from posefix_track.frames import Frame, FrameSource
+from posefix_track.keypoints import KeypointSet
+from posefix_track.poses import FramePoses
+from posefix_track.refine import RefinedFrame
+from posefix_track.render import draw_poses, side_by_side
+from posefix_track.report import Report
+from posefix_track.video import VideoWriter
+
+# Image folders have no frame rate of their own.
+_IMAGE_RATE = Fraction(25)
+
+
+class OverlayVideo:
+    """Writes an H.264 video frame by frame; it appears under its name when the block ends without an error."""
+
+    def __init__(self, path: Path, source: FrameSource, compare: bool) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._source, self._compare = path, source, compare
+        self._rate = source.fps or _IMAGE_RATE
+        self._writer: VideoWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(kind, error, trace)
+
+    def watcher(self, keypoint_set: KeypointSet, report: Report) -> Callable[[RefinedFrame], None]:
+        """What ``refine_sequence`` calls for every frame of a sequence."""
+
+        def watch(refined: RefinedFrame) -> None:
+            with report.timed("overlay"):
+                self._write(refined.frame, self._picture(refined, keypoint_set))
+
+        return watch
+
+    def _picture(self, refined: RefinedFrame, keypoint_set: KeypointSet) -> npt.NDArray[np.uint8]:
+        after = _drawn(refined.frame.image, refined.after, keypoint_set)
+        if not self._compare:
+            return after
+        return side_by_side(_drawn(refined.frame.image, refined.before, keypoint_set), after)
+
+    def _write(self, frame: Frame, picture: npt.NDArray[np.uint8]) -> None:
+        height, width = picture.shape[:2]
+        if self._writer is None:
+            self._writer = VideoWriter(self._path, width, height, self._rate)
+            self._size = (height, width)
+        if self._size != (height, width):
+            raise InputError(f"{frame.name}: pictures of different sizes cannot make one video; leave out --save-video")
+        self._writer.write(picture, frame.time_seconds if self._source.kind == "video" else None)
+
+
+def _drawn(
+    image: npt.NDArray[np.uint8], groups: tuple[FramePoses, ...], keypoint_set: KeypointSet
+) -> npt.NDArray[np.uint8]:
+    for poses in groups:
+        ids = None if poses.track_ids is None else list(poses.track_ids)
+        image = draw_poses(image, poses.keypoints, poses.present, keypoint_set, track_ids=ids)
+    return image

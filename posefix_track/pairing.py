@@ -1,0 +1,95 @@
+"""Which poses belong to which picture: by frame index or by image name, never by position in a list."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from posefix_track.errors import InputError
+from posefix_track.frames import Frame, FrameSource
+from posefix_track.image_folder import ImageFolder
+from posefix_track.poses import FramePoses, PoseSequence
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One picture and the positions, within the sequence's frames, of the poses that were made on it."""
+
+    frame: Frame
+    positions: tuple[int, ...]
+
+
+class Pairing:
+    """Iterates over a source and hands each picture its poses.
+
+    Videos are read once from front to back; from a folder only the pictures that the poses name are read, unless
+    ``every_frame``.
+
+    Attributes:
+        unmatched: after iterating, sequence positions whose picture does not exist or does not decode, with the reason.
+    """
+
+    def __init__(self, source: FrameSource, sequence: PoseSequence, every_frame: bool = False) -> None:
+        self._source, self._sequence, self._every_frame = source, sequence, every_frame
+        self.unmatched: dict[int, str] = {}
+
+    def surely_missing(self) -> int:
+        """Frames with poses that the source cannot have, as far as is known before reading it."""
+        if isinstance(self._source, ImageFolder):
+            folder = self._source
+            return sum(folder.find(_name_in(folder, poses)) is None for poses in self._sequence.frames)
+        count = self._source.frame_count_hint
+        return 0 if count is None else sum((f.frame_index or 0) >= count for f in self._sequence.frames)
+
+    def __iter__(self) -> Iterator[Pair]:
+        if isinstance(self._source, ImageFolder):
+            return self._from_folder(self._source)
+        return self._from_video()
+
+    def _from_video(self) -> Iterator[Pair]:
+        waiting = defaultdict(list)
+        for position, poses in enumerate(self._sequence.frames):
+            if poses.frame_index is None:
+                raise InputError(
+                    f"poses name the image {poses.image_name!r}, but {self._source.path} is a video;"
+                    " give the folder with the images"
+                )
+            waiting[poses.frame_index].append(position)
+        decoded = 0
+        for frame in self._source:
+            decoded = frame.index + 1
+            yield Pair(frame, tuple(waiting.pop(frame.index, ())))
+            if not waiting and not self._every_frame:
+                return
+        reason = self._source.damage or f"the video has {decoded} frames"
+        self.unmatched = {p: f"frame {i}: {reason}" for i, ps in sorted(waiting.items()) for p in ps}
+
+    def _from_folder(self, folder: ImageFolder) -> Iterator[Pair]:
+        waiting = defaultdict(list)
+        for position, poses in enumerate(self._sequence.frames):
+            waiting[_name_in(folder, poses)].append(position)
+        names = [*waiting]
+        if self._every_frame:
+            names = [*folder.names, *(name for name in names if name not in set(folder.names))]
+        for name in names:
+            positions = tuple(waiting.get(name, ()))
+            try:
+                frame = folder.read(name)
+            except InputError as error:
+                self.unmatched.update(dict.fromkeys(positions, str(error)))
+                continue
+            yield Pair(frame, positions)
+
+
+def _name_in(folder: ImageFolder, poses: FramePoses) -> str:
+    """The folder's name for the picture: as stated, by its stem (OpenPose drops the suffix), or by position."""
+    stated = poses.image_name
+    if stated is not None:
+        if PurePosixPath(stated).suffix.lower() in {PurePosixPath(n).suffix.lower() for n in folder.names[:1]}:
+            return stated
+        by_stem = {PurePosixPath(name).stem: name for name in folder.names}
+        if stated in by_stem:
+            return by_stem[stated]
+    if poses.frame_index is not None and poses.frame_index < len(folder.names):
+        return folder.names[poses.frame_index]
+    return stated if stated is not None else f"frame {poses.frame_index}"

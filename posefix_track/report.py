@@ -1,0 +1,113 @@
+"""What a run did: counts, movement, timings and warnings, collected in constant memory."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from posefix_track.poses import FramePoses, PoseSequence
+from posefix_track.refiner import RefinedPoses
+
+# Shifts are counted in bins of this width (pixels), so that an hour of video needs no more memory than a second.
+_BIN_PX = 0.05
+_BINS = 20_000
+_NAMED = 20
+
+
+@dataclass
+class Report:
+    """Counts of one run.
+
+    Attributes:
+        frames: pictures decoded; frames_with_poses: of them, those that poses belong to.
+        people, joints: in the input, joints counting only present ones; joints_moved: by the network.
+        people_passed_through: written as they came, by reason; people_dropped: by OKS suppression, where asked for.
+        missing: what could not be refined for want of a picture, named, the first twenty.
+        seconds: time by stage; "decode" and "crop" overlap with "engine".
+    """
+
+    frames: int = 0
+    frames_with_poses: int = 0
+    people: int = 0
+    joints: int = 0
+    joints_moved: int = 0
+    people_passed_through: dict[str, int] = field(default_factory=dict)
+    people_dropped: int = 0
+    missing_frames: int = 0
+    missing: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    _shifts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64), repr=False)
+    _shift_sum: float = 0.0
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time that the block takes to ``stage``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def add_people(self, poses: FramePoses, result: RefinedPoses) -> None:
+        """Count the people of one frame before and after."""
+        self.frames_with_poses += 1
+        self.people += len(poses)
+        self.joints += int(poses.present.sum())
+        self.joints_moved += int(result.refined.sum())
+        self._pass_through("outside the picture or without a joint that the network knows", (~result.considered).sum())
+        shifts = result.shift[result.refined]
+        self._shift_sum += float(shifts.sum())
+        np.add.at(self._shifts, np.minimum((shifts / _BIN_PX).astype(int), _BINS - 1), 1)
+
+    def add_untouched(self, poses: FramePoses, reason: str) -> None:
+        """Count the people of a frame that was not looked at."""
+        self.people += len(poses)
+        self.joints += int(poses.present.sum())
+        self._pass_through(reason, len(poses))
+
+    def add_unmatched(self, sequence: PoseSequence, unmatched: Mapping[int, str]) -> None:
+        """Count poses without a picture."""
+        for position, reason in unmatched.items():
+            self.missing_frames += 1
+            self.add_untouched(sequence.frames[position], "no picture")
+            if len(self.missing) < _NAMED:
+                self.missing.append(reason)
+
+    def warn(self, warning: str) -> None:
+        """Add a warning once."""
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+    @property
+    def mean_shift_px(self) -> float:
+        """Mean distance that moved joints went, pixels; 0 where none moved."""
+        return self._shift_sum / max(int(self._shifts.sum()), 1)
+
+    def shift_percentile_px(self, percent: float) -> float:
+        """Percentile of the distance that moved joints went, to 0.05 pixels."""
+        total = int(self._shifts.sum())
+        if total == 0:
+            return 0.0
+        return float((np.searchsorted(self._shifts.cumsum(), percent / 100 * total) + 1) * _BIN_PX)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        names = ("frames", "frames_with_poses", "people", "joints", "joints_moved", "people_passed_through", "people_dropped")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "mean_shift_px": round(self.mean_shift_px, 3),
+            "p95_shift_px": round(self.shift_percentile_px(95), 2),
+            "missing_frames": self.missing_frames,
+            "missing": self.missing,
+            "warnings": self.warnings,
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
+        }
+
+    def _pass_through(self, reason: str, people: int) -> None:
+        if people:
+            self.people_passed_through[reason] = self.people_passed_through.get(reason, 0) + int(people)

@@ -1,0 +1,92 @@
+"""OKS-based suppression of repeated poses, as the original's result writer does it; off by default."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from posefix_track.errors import UsageError
+from posefix_track.formats.atomic import write_file
+from posefix_track.keypoints import KeypointSet
+from posefix_track.poses import PoseSequence
+
+Bool = npt.NDArray[np.bool_]
+
+
+def drop_repeated_poses(output: Path, format_name: str, refined: list[PoseSequence], threshold: float) -> int:
+    """Remove suppressed people from a refined COCO results or PoseTrack 2018 file (or folder), in place.
+
+    The file is written anew: unlike everything else this cannot keep its bytes.
+
+    Returns:
+        how many people were removed.
+
+    Raises:
+        UsageError: another format, whose people have no score to be ranked by.
+    """
+    if format_name not in ("coco", "posetrack18"):
+        raise UsageError(f"--oks-nms works on COCO results and PoseTrack 2018 files, not on {format_name}")
+    files = sorted(output.glob("*.json")) if output.is_dir() else [output]
+    dropped = 0
+    for file, sequence in zip(files, refined, strict=True):
+        content = orjson.loads(file.read_bytes())
+        rows = content if isinstance(content, list) else content["annotations"]
+        kept = _kept_rows(rows, sequence.keypoint_set, threshold)
+        dropped += len(rows) - len(kept)
+        write_file(file, orjson.dumps(kept if isinstance(content, list) else {**content, "annotations": kept}))
+    return dropped
+
+
+def _kept_rows(rows: list[dict[str, Any]], keypoint_set: KeypointSet, threshold: float) -> list[dict[str, Any]]:
+    by_image: dict[Any, list[int]] = {}
+    for i, row in enumerate(rows):
+        by_image.setdefault(row["image_id"], []).append(i)
+    keep = np.ones(len(rows), bool)
+    for members in by_image.values():
+        keypoints = np.array([rows[i]["keypoints"] for i in members], np.float64).reshape(len(members), -1, 3)
+        scores = np.array([_score(rows[i]) for i in members])
+        keep[members] = keep_distinct(keypoints[..., :2], scores, keypoint_set, threshold)
+    return [row for row, kept in zip(rows, keep, strict=True) if kept]
+
+
+def _score(row: dict[str, Any]) -> float:
+    """The person's score; PoseTrack files have only joint scores, whose mean the original takes."""
+    return float(row["score"]) if "score" in row else float(np.mean(row.get("scores") or [0.0]))
+
+
+def keep_distinct(
+    keypoints: npt.NDArray[np.float64], scores: npt.NDArray[np.float64], keypoint_set: KeypointSet, threshold: float
+) -> Bool:
+    """Greedy suppression within one picture: the best-scored pose stays, those with an OKS above it go, and so on.
+
+    Args:
+        keypoints: [N, K, 2]; all joints count, as in the original, but a set's dead ones.
+        scores: [N].
+
+    Returns:
+        bool [N], poses to keep.
+    """
+    alive = [i for i, joint in enumerate(keypoint_set.joints) if joint not in keypoint_set.dead]
+    points, sigmas = keypoints[:, alive], keypoint_set.sigmas[alive]
+    area = np.ptp(points, axis=1).prod(axis=1)
+    keep = np.ones(len(points), bool)
+    for rank, i in enumerate(order := np.argsort(-scores, kind="stable")):
+        if keep[i]:
+            rest = order[rank + 1 :]
+            keep[rest] &= _oks(points[rest], points[i], (area[rest] + area[i]) / 2, sigmas) <= threshold
+    return keep
+
+
+def _oks(
+    poses: npt.NDArray[np.float64],
+    pose: npt.NDArray[np.float64],
+    area: npt.NDArray[np.float64],
+    sigmas: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Object keypoint similarity of poses [N, K, 2] to one pose [K, 2] (COCO), areas [N]."""
+    distance = ((poses - pose) ** 2).sum(-1)
+    similarity = np.exp(-distance / (2 * (2 * sigmas) ** 2 * np.maximum(area, 1e-9)[:, None]))
+    return np.asarray(similarity.mean(1))
+
