@@ -1,6 +1,7 @@
 """`python -m engines.benchmark`: crops per second of every engine at several batches, and its distance to torch."""
 
 import argparse
+import importlib
 import statistics
 import time
 from collections.abc import Sequence
@@ -8,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
-from engines.engine import Engine
+from engines.engine import ENGINES, Engine, compile_engine
 
 Inputs = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 
@@ -61,8 +61,32 @@ def measure(engine: Engine, reference: Engine, inputs: Inputs, seconds: float = 
 def table(measurements: Sequence[Measurement]) -> str:
     """A Markdown table."""
     head = "| engine | batch | crops/s | p50 ms | p99 ms | max difference to torch, px |\n|---|---|---|---|---|---|"
-    rows = (
-        f"| {m.engine} | {m.batch} | {m.crops_per_second:.1f} | {m.p50_ms:.1f} | {m.p99_ms:.1f} | {m.max_difference:.4f} |"
-        for m in measurements
-    )
-    return "\n".join([head, *rows])
+    return "\n".join([head, *(_row(m) for m in measurements)])
+
+
+def _row(m: Measurement) -> str:
+    speed = f"{m.crops_per_second:.1f} | {m.p50_ms:.1f} | {m.p99_ms:.1f}"
+    return f"| {m.engine} | {m.batch} | {speed} | {m.max_difference:.4f} |"
+
+
+def main() -> None:
+    """Print the table for this machine."""
+    parser = argparse.ArgumentParser(prog="python -m engines.benchmark", description=__doc__)
+    parser.add_argument(
+        "--network", default="posefix_track.weights:shipped_network", metavar="MODULE:FUNCTION",
+        help="function without arguments that returns (network, (height, width), joints); default: the lite weights",
+    )  # fmt: skip
+    parser.add_argument("--engines", nargs="+", default=[*ENGINES], choices=ENGINES)
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16])
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    module, function = arguments.network.split(":")
+    network, input_size, joints = getattr(importlib.import_module(module), function)()
+    engines = [compile_engine(network, input_size, joints, name, arguments.device) for name in arguments.engines]
+    reference = compile_engine(network, input_size, joints, "torch", "cpu")
+    inputs = [random_inputs(batch, input_size, joints) for batch in arguments.batches]
+    print(table([measure(engine, reference, i) for engine in engines for i in inputs]))
+
+
+if __name__ == "__main__":
+    main()

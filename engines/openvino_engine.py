@@ -44,7 +44,7 @@ def _converted(network: nn.Module, input_size: tuple[int, int], joints: int) -> 
     with warnings.catch_warnings(), torch.inference_mode():
         # The tracer's remarks on Python numbers in the graph: all of them are constants of the config.
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(network.eval(), example, check_trace=False)
+        traced = torch.jit.trace(network.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
     front_end = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(traced, example_input=example)  # must outlive the conversion
     model = front_end.convert(front_end.load(decoder))

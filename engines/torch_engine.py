@@ -13,7 +13,7 @@ class TorchEngine:
 
     def __init__(self, network: nn.Module, device: str = "cpu", max_batch: int = 16) -> None:
         self.device = torch.device(device)
-        self.network = network.eval().to(self.device).to(memory_format=torch.channels_last)
+        self.network = network.eval().to(self.device)
         self.name = f"torch {device} fp32"
         self.max_batch = max_batch
 

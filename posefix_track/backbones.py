@@ -5,6 +5,7 @@ no build for machines without CUDA that matches every torch.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,8 @@ class _Basic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(out)) + self.downsample(x))
+        out = self.relu(self.bn2(self.conv2(out)) + self.downsample(x))
+        return cast(Tensor, out)
 
 
 class _Bottleneck(nn.Module):
@@ -45,7 +47,8 @@ class _Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
-        return self.relu(self.bn3(self.conv3(out)) + self.downsample(x))
+        out = self.relu(self.bn3(self.conv3(out)) + self.downsample(x))
+        return cast(Tensor, out)
 
 
 def _shortcut(channels_in: int, channels_out: int, stride: int, norm: Callable[[int], nn.Module]) -> nn.Module:
@@ -81,8 +84,8 @@ class ResNet(nn.Module):
         """[B, C, H, W] -> four feature maps of strides 4, 8, 16, 32."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         features = []
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
+        for i in range(4):
+            x = cast(nn.Sequential, getattr(self, f"layer{i + 1}"))(x)
             features.append(x)
         return features
 

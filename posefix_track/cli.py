@@ -27,7 +27,7 @@ _OUT_OF_RESOURCES = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (0 done, 2 usage, 3 bad input, 4 in part, 5 resources, 130 Ctrl-C)."""
+    """Run the command line -> exit code: 0 done, 2 usage, 3 bad input, 4 in part, 5 resources, 130 Ctrl-C."""
     parsed = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--poses", type=Path, metavar="FILE|DIR", help="the tracker's poses")
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="default: <poses>.refined beside the poses")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    parser.add_argument("--demo", nargs="?", type=Path, const=Path("demo"), metavar="DIR", help="try it on a drawn clip")
+    parser.add_argument(
+        "--demo", nargs="?", type=Path, const=Path("demo"), metavar="DIR", help="try it on a drawn clip"
+    )
     parser.add_argument("--version", action="version", version=f"posefix-track {__version__}")
     _add_input_options(parser.add_argument_group("reading"))
     _add_refiner_options(parser.add_argument_group("refining"))
@@ -73,10 +75,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_input_options(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument("--format", choices=[name for name, _ in known_formats()], help="do not tell it from the content")
+    group.add_argument(
+        "--format", choices=[name for name, _ in known_formats()], help="do not tell it from the content"
+    )
     group.add_argument("--keypoints", choices=[*KEYPOINT_SETS], help="joint set, where the file does not name joints")
-    group.add_argument("--annotations", type=Path, metavar="FILE", help="COCO file with the image names of COCO results")
-    group.add_argument("--frames", type=_frame_range, metavar="A-B", help="refine only these frames, 0-based, inclusive")
+    group.add_argument(
+        "--annotations", type=Path, metavar="FILE", help="COCO file with the image names of COCO results"
+    )
+    group.add_argument(
+        "--frames", type=_frame_range, metavar="A-B", help="refine only these frames, 0-based, inclusive"
+    )
     group.add_argument(
         "--max-missing", type=float, default=MAX_MISSING, metavar="SHARE",
         help=f"share of poses that may lack their picture before the run is refused (default {MAX_MISSING})",
@@ -94,12 +102,14 @@ def _add_refiner_options(group: "argparse._ArgumentGroup") -> None:
 
 
 def _add_output_options(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument("--save-video", nargs="?", type=Path, const=Path(), metavar="PATH", help="write an overlay video")
+    group.add_argument(
+        "--save-video", nargs="?", type=Path, const=Path(), metavar="PATH", help="write an overlay video"
+    )
     group.add_argument("--compare", action="store_true", help="overlay video shows input and refined side by side")
     group.add_argument("--scores", choices=["keep", "refined"], default="keep",
                        help="joint scores: the tracker's, or the expected keypoint similarity")  # fmt: skip
     group.add_argument("--oks-nms", type=float, metavar="OKS",
-                       help="drop poses that another of the same picture repeats (COCO and PoseTrack files)")  # fmt: skip
+                       help="drop poses that repeat another of their picture (COCO, PoseTrack)")  # fmt: skip
     group.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
     group.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
@@ -206,5 +216,3 @@ def _versions() -> dict[str, Any]:
 
     names = ("torch", "openvino", "numpy", "opencv-python-headless", "av", "decord")
     return {"posefix_track": __version__, "python": platform.python_version(), **{n: installed(n) for n in names}}
-
-

@@ -119,7 +119,7 @@ def keypoint_boxes(keypoints: npt.NDArray[np.floating], present: npt.NDArray[np.
 
 def _apply(matrices: Float64, points: npt.NDArray[np.floating]) -> Float:
     moved = np.einsum("nij,nkj->nki", matrices[:, :, :2], points.astype(np.float64)) + matrices[:, None, :, 2]
-    return moved.astype(np.float32)
+    return np.asarray(moved, np.float32)
 
 
 def _inverted(matrices: Float64) -> Float64:

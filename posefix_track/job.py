@@ -1,4 +1,4 @@
-"""One run on files: opens what it needs, refines every sequence, writes the poses, the overlay and the report's facts."""
+"""One run on files: opens what it needs, refines every sequence, writes the poses and the overlay."""
 
 import time
 from collections.abc import Callable

@@ -174,7 +174,7 @@ KEYPOINT_SETS: dict[str, KeypointSet] = {
         CROWDPOSE_14,
     )
 }  # fmt: skip
-# A file without joint names is told by its joint count. 17 could also be H36M or PoseTrack, 14 CrowdPose: --keypoints decides.
+# A file without joint names is told by its joint count; 17 could also be H36M, 14 CrowdPose: --keypoints decides.
 _BY_COUNT = {len(s): s for s in (COCO_17, MPII_16, LSP_14, BODY_25, COCO_18, HALPE_26, WHOLEBODY_133, UNION_19)}
 
 

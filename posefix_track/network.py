@@ -5,7 +5,8 @@ runs this one graph. B people, K joints, (H, W) crop pixels, (h, w) = (H/4, W/4)
 """
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +71,8 @@ class NetworkConfig:
         known = {field.name for field in fields(cls)}
         if unknown := set(values) - known:
             raise InputError(f"unknown network setting {sorted(unknown)}; known: {sorted(known)}")
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        arguments: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**arguments)
 
 
 def original_config(backbone: str = "resnet50", input_size: tuple[int, int] = (256, 192)) -> NetworkConfig:
@@ -155,7 +157,7 @@ class Head(nn.Module):
     def __init__(self, channels: tuple[int, ...], joints: int, config: NetworkConfig) -> None:
         super().__init__()
         widths = (channels[-1], *config.head_channels)
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False) for a, b in pairs)
         self.norm = nn.ModuleList(nn.BatchNorm2d(b, eps=config.batch_norm_eps) for _, b in pairs)
         self.skip = nn.ModuleList()
@@ -168,7 +170,7 @@ class Head(nn.Module):
     def _initialise(self) -> None:
         # The original: truncated normals, 0.01 for the transposed convolutions, He for the last layer.
         for up in self.up:
-            nn.init.trunc_normal_(up.weight, std=0.01)
+            nn.init.trunc_normal_(cast(Tensor, up.weight), std=0.01)
         nn.init.trunc_normal_(self.final.weight, std=(2.6 / self.final.in_channels) ** 0.5)
         nn.init.zeros_(self.final.bias)  # type: ignore[arg-type]
 
@@ -217,7 +219,7 @@ class Confidence(nn.Module):
         joint = self.joint[None].expand(batch, joints, 16)
         measures = self._measures(heatmaps, near_input, refined, keypoints, present)
         x = torch.cat([at_refined, at_input, person, joint, measures], 2)
-        return self.out(F.relu(self.hidden(x)))
+        return cast(Tensor, self.out(F.relu(self.hidden(x))))
 
     def _measures(
         self, heatmaps: Tensor, near_input: Tensor, refined: Tensor, keypoints: Tensor, present: Tensor

@@ -90,4 +90,4 @@ def present_joints(keypoints: npt.NDArray[np.floating], scores: npt.NDArray[np.f
     """bool [..., K]: which joints of ``keypoints`` [..., K, 2] a tracker really found."""
     finite = np.isfinite(keypoints).all(-1)
     found = finite & (np.where(np.isfinite(keypoints), keypoints, 0) != 0).any(-1)
-    return found if scores is None else found & (scores > 0)
+    return np.asarray(found if scores is None else found & (scores > 0))

@@ -146,7 +146,8 @@ class PoseRefiner:
 
         Args:
             frame_bgr: uint8 [H, W, 3].
-            keypoints: [N, K, 2] or [N, K, 3] (x, y, score) in image pixels; NaN or (0, 0) is a missing joint; N may be 0.
+            keypoints: [N, K, 2] or [N, K, 3] (x, y, score) in image pixels; NaN or (0, 0) is a missing joint; N
+                may be 0.
             scores: [N, K], where a score <= 0 is a missing joint too.
         """
         return next(self.stream([(frame_bgr, keypoints, scores)]))
@@ -209,8 +210,8 @@ class PoseRefiner:
             return plain
         order, width = self.config.keypoint_set.flip_index, self.config.input_size[1]
         mirrored = Outputs(*self._engine(crops[:, :, ::-1], _mirror(poses, width)[:, order], present[:, order]))
-        keypoints = (plain.keypoints + _mirror(mirrored.keypoints, width)[:, order]) / 2
-        return Outputs(keypoints, (plain.expected_ks + mirrored.expected_ks[:, order]) / 2)
+        keypoints = _mean(plain.keypoints, _mirror(mirrored.keypoints, width)[:, order])
+        return Outputs(keypoints, _mean(plain.expected_ks, mirrored.expected_ks[:, order]))
 
     def _finished(self, frame: Prepared, outputs: Outputs) -> RefinedPoses:
         """Back to the caller's image, people and joints."""
@@ -272,6 +273,10 @@ def _touches(boxes_xyxy: npt.NDArray[np.floating], image_shape: tuple[int, ...])
         inside = (high > 0).all(1) & (low[:, 0] < width) & (low[:, 1] < height)
         # Coordinates of 1e9 come from broken files; such a crop would show nothing of the image.
         return np.asarray(inside & (high - low < 20 * max(height, width)).all(1))
+
+
+def _mean(a: Float, b: Float) -> Float:
+    return np.asarray((a + b) / 2, np.float32)
 
 
 def _mirror(keypoints: Float, width: int) -> Float:

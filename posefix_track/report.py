@@ -97,7 +97,15 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        names = ("frames", "frames_with_poses", "people", "joints", "joints_moved", "people_passed_through", "people_dropped")
+        names = (
+            "frames",
+            "frames_with_poses",
+            "people",
+            "joints",
+            "joints_moved",
+            "people_passed_through",
+            "people_dropped",
+        )
         return {
             **{name: getattr(self, name) for name in names},
             "mean_shift_px": round(self.mean_shift_px, 3),

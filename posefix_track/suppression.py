@@ -89,4 +89,3 @@ def _oks(
     distance = ((poses - pose) ** 2).sum(-1)
     similarity = np.exp(-distance / (2 * (2 * sigmas) ** 2 * np.maximum(area, 1e-9)[:, None]))
     return np.asarray(similarity.mean(1))
-

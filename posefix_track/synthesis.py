@@ -1,8 +1,8 @@
-"""Synthetic pose errors with the statistics of real estimators (PoseFix, CVPR 2019, section 3; rules of the released code).
+"""Synthetic pose errors with the statistics of real estimators (PoseFix, section 3; rules of the released code).
 
 Each joint gets one of five statuses: good, jitter, inversion (left/right partner), swap (another person's joint) or
-miss. Radii follow the keypoint similarity KS(d) = exp(-d^2 / (2 area (2 sigma)^2)). Anchors are always the clean joints;
-the released code sees already corrupted left joints when it treats right ones.
+miss. Radii follow the keypoint similarity KS(d) = exp(-d^2 / (2 area (2 sigma)^2)). Anchors are the clean joints; the
+released code sees already corrupted left joints when it treats right ones.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class People:
 
 def similarity_distance(similarity: float, sigmas: Float64, area: Float64) -> Float64:
     """Distance at which each joint has this keypoint similarity: sqrt(-2 area (2 sigma)^2 ln KS), pixels [B, K]."""
-    return 2 * sigmas * np.sqrt(-2 * area[:, None] * np.log(similarity))
+    return np.asarray(2 * sigmas * np.sqrt(-2 * area[:, None] * np.log(similarity)))
 
 
 def status_probabilities(keypoints: KeypointSet, visible: Int, overlap: Int) -> Float64:
@@ -116,7 +116,7 @@ def synthesise(
 
 
 class _Anchors:
-    """Candidate centres of every joint, flattened to N = B * K rows of A anchors: gt, inversion, swaps, swapped partners.
+    """Candidate centres of every joint, N = B * K rows of A anchors: gt, inversion, swaps, swapped partners.
 
     The rejection rules are geometric: a point must be nearer to its own anchor than to those that its status forbids.
     """

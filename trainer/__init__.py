@@ -1,0 +1,1 @@
+"""Trains refiners: annotations -> synthetic poses -> crops -> network -> losses -> weights file."""

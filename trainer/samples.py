@@ -1,4 +1,4 @@
-"""People -> training batches: synthetic input pose, crop as at test time, augmentation. Seeded by step, so resumable."""
+"""People -> training batches: synthetic input poses, crops as at test time, augmentation; seeded by step."""
 
 from dataclasses import dataclass
 
@@ -102,7 +102,9 @@ def _stacked(people: list[Person]) -> tuple[People, Bool]:
         near[i, : len(person.near)], near_labelled[i, : len(person.near)] = person.near, person.near_labelled
     labelled = np.stack([p.labelled for p in people])
     estimated = np.stack([p.estimated for p in people])
-    base = np.where(labelled[..., None], np.stack([p.keypoints for p in people]), np.stack([p.estimate for p in people]))
+    base = np.where(
+        labelled[..., None], np.stack([p.keypoints for p in people]), np.stack([p.estimate for p in people])
+    )
     area = np.array([p.area for p in people])
     return People(base, labelled, near, near_labelled, area), labelled | estimated
 

@@ -44,15 +44,16 @@ def train(recipe: Recipe, data: Path, out: Path, start: PoseFix | None = None, w
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(recipe.train.seed)
     samples = load_samples(recipe, data)
-    network = (start or PoseFix(recipe.network)).to(device).to(memory_format=torch.channels_last)
-    average = deepcopy(network).requires_grad_(False)
+    network = (start or PoseFix(recipe.network)).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    average: PoseFix = deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(_parameter_groups(network, recipe.train), lr=recipe.train.learning_rate)
     first = _resume(out / "checkpoint.pt", network, average, optimizer)
     for step, batch in _batches(samples, first, workers):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe.train)
         losses = training_step(network, batch.to(device), recipe.train.bfloat16)
-        torch.stack([*losses.values()]).sum().backward()
+        torch.stack([*losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
