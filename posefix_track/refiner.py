@@ -21,6 +21,8 @@ Image = npt.NDArray[np.uint8]
 Int = npt.NDArray[np.int64]
 FrameAndPoses = tuple[Image, npt.NDArray[np.floating]] | tuple[Image, npt.NDArray[np.floating], Float | None]
 
+# Crop pixels; a joint that moves by less stays, bit for bit: float32 arithmetic there and back moves it by 1e-4.
+_NOISE = 1e-3
 # OpenPose's neck and mid-hip are means of two joints; within this many pixels they count as such and move along.
 _DERIVED_PX = 2.0
 _DERIVED = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
@@ -215,8 +217,9 @@ class PoseRefiner:
 
     def _finished(self, frame: Prepared, outputs: Outputs) -> RefinedPoses:
         """Back to the caller's image, people and joints."""
-        moved = self._chosen(frame.present, outputs.expected_ks)
         positions = frame.transform.to_image(outputs.keypoints)
+        moved = self._chosen(frame.present, outputs.expected_ks)
+        moved &= ~(np.linalg.norm(outputs.keypoints - frame.poses, axis=-1) < _NOISE * frame.present)
         similarity = np.where(moved, outputs.expected_ks[..., 0], outputs.expected_ks[..., 1])
         ours = np.flatnonzero(self._from_caller >= 0)
         theirs = self._from_caller[ours]
