@@ -26,6 +26,14 @@ def test_every_format_is_told_from_its_content(name: str, tmp_path: Path) -> Non
     assert poses.format in dict(known_formats())
 
 
+def test_suffixes_do_not_matter_where_the_content_speaks(tmp_path: Path) -> None:
+    for name, expected in (("coco", "coco"), ("posefix", "posefix")):
+        (text,) = BUILDERS[name](simple_scene()).files.values()
+        for suffix in (".json", ".txt", ".jsonl" if name == "posefix" else ""):
+            (tmp_path / f"poses{suffix}").write_text(text)
+            assert read_poses(tmp_path / f"poses{suffix}").format == expected
+
+
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 def test_absent_joints_are_absent(name: str, tmp_path: Path) -> None:
     sample = BUILDERS[name](simple_scene())

@@ -51,7 +51,7 @@ HEADER = '{"format":"posefix_track","version":1,"keypoints":["nose"]}\n'
         (json.dumps([{"frame_id": 0.5, "instances": []}]), "expected a frame number"),
         ('[{"frame_id": 1e999, "instances": []}]', "expected a frame number"),
         (json.dumps([{"frame_id": 0, "instances": [{"keypoints": [[1, 2, 3]]}]}]), r"expected a list of \[x, y\]"),
-        (json.dumps([{"frame_id": 0, "instances": [{"keypoints": PAIRS, "keypoint_scores": []}]}]), "expected 17 scores"),
+        (json.dumps([{"frame_id": 0, "instances": [{"keypoints": PAIRS, "keypoint_scores": []}]}]), "17 scores, got 0"),
         (HEADER + '{"frame": 0}', "line 2: 'poses' is missing"),
         (HEADER + '\n{"frame": 0, "poses": [{"keypoints": [[1, 2], [1]]}]}', r"line 3: poses\[0\].keypoints"),
         (HEADER + '{"frame": 0, "poses": [', "line 2, column 24"),

@@ -70,20 +70,20 @@ def read_damaged(sample: Sample, damage: Callable[[bytes, random.Random], bytes]
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_damaged_bytes_are_refused_or_kept(name: str, seed: int) -> None:
     read_damaged(BUILDERS[name](simple_scene()), damaged_bytes, seed)
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"ultralytics"}))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_damaged_values_are_refused_or_kept(name: str, seed: int) -> None:
     read_damaged(BUILDERS[name](simple_scene()), damaged_json, seed)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=60), suffix=st.sampled_from([".json", ".jsonl", ".txt", ""]))
 def test_any_bytes_are_refused_or_kept(data: bytes, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -77,7 +77,7 @@ def read_back(sample: Sample, folder: Path) -> PoseFile:
 
 
 @pytest.mark.parametrize("name", JSON_FORMATS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(scene=scenes, seed=st.integers(0, 2**32))
 def test_any_scene_is_read_as_written_and_written_as_read(name: str, scene: Scene, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +122,7 @@ def test_identity_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(x=st.floats(0, 4000, width=32), y=st.floats(0, 4000, width=32))
 def test_a_moved_joint_is_all_that_changes(name: str, x: float, y: float) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ def write_folder(output: Path, files: Mapping[str, bytes]) -> None:
 
 def _replace(output: Path, fill: Callable[[Path], None]) -> None:
     # A short name of its own, since that of the output may already be as long as a name can be.
-    temporary = output.parent / f".posefix-{os.getpid()}.tmp"
+    temporary = output.parent / f".posefix-{secrets.token_hex(6)}.tmp"
     try:
         fill(temporary)
         temporary.replace(output)

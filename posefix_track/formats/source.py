@@ -1,5 +1,6 @@
 """What stands at a path, read and parsed once, whichever format it turns out to be."""
 
+import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,8 +87,8 @@ def _folder_files(folder: Path, kind: Kind | None) -> list[Path]:
 
 
 def _kind(file: Path, data: bytes) -> Kind:
-    if file.suffix.lower() == ".txt":
+    first_line = data.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0]
+    if file.suffix.lower() == ".txt" and first_line[:1] not in (b"[", b"{"):
         return "number_lines"
-    first_line = data.lstrip().partition(b"\n")[0]
     lines = file.suffix.lower() in (".jsonl", ".ndjson") or b'"posefix_track"' in first_line
     return "json_lines" if lines else "json"
