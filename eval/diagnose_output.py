@@ -129,6 +129,8 @@ def _transitions(tally: Tally) -> list[str]:
 def _breakdown(title: str, tally: Tally) -> list[str]:
     lines = [f"{title:<19}{'joints':>7}" + "".join(f"{name:>14}" for name in CLASSES) + f"{'harm':>7}"]
     for name, group in tally.to_dict().items():
+        if not group["joints"]:
+            continue
         sides = [group[side]["frequencies"] for side in ("before", "after")]
         cells = "".join(f"{_cell(sides[0][c]):>6} ->{_cell(sides[1][c]):>5}" for c in CLASSES)
         lines.append(f"{name:<19}{group['joints']:>7}{cells}{_cell(group['harm_rate']):>7}")

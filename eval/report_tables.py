@@ -1,6 +1,6 @@
 """The report's headline numbers and tables as HTML."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from eval.bootstrap import Interval
-from eval.diagnose import CLASSES, GOOD
+from eval.diagnose import CLASSES, GOOD, Codes
+from eval.diagnose_people import rows_by_image
 from eval.diagnose_tables import DiagnosisTables, Tally
 from eval.oks import Float64
 
@@ -63,6 +64,8 @@ def breakdown_table(title: str, tally: Tally) -> str:
     )
     rows = []
     for name, group in tally.to_dict().items():
+        if not group["joints"]:
+            continue
         sides = [group[side]["frequencies"] for side in ("before", "after")]
         cells = "".join(_pair(sides[0][c], sides[1][c], c == "good") for c in CLASSES)
         harm = "-" if group["harm_rate"] is None else _number(100 * group["harm_rate"])
@@ -76,7 +79,7 @@ def place_table(tables: DiagnosisTables, posetrack: tuple[dict[str, Any], dict[s
     comparison = tables.diagnosis.comparison
     named = any(comparison.sequences)
     names = comparison.sequences if named else comparison.image_names
-    rows = _place_rows(tables, np.array(names)[comparison.people.image])
+    rows = _place_rows(tables, [names[i] for i in comparison.people.image.tolist()])
     columns = _posetrack_columns(posetrack) if named else {}
     head = (
         f"<th>{'sequence' if named else 'image'}</th><th>people</th><th>mean OKS</th><th>good joints</th><th>harm</th>"
@@ -144,22 +147,22 @@ def _shaded(count: int, share: float, before: int, after: int) -> str:
     return f'<td class="{kind}" style="--share:{share:.2f}">{count}</td>'
 
 
-def _place_rows(tables: DiagnosisTables, names: np.ndarray[Any, Any]) -> list[tuple[Hashable, float, str]]:
-    """(name, change of OKS, first cells of the row), by falling change."""
+def _place_rows(tables: DiagnosisTables, names: Sequence[str]) -> list[tuple[str, float, str]]:
+    """(name, change of OKS, first cells of the row), by falling change; ``names`` has one for each person."""
     before, after = tables.diagnosis.before, tables.diagnosis.after
-    rows = []
-    for name in dict.fromkeys(names.tolist()):
-        people = tables.counted & (after.detection >= 0) & (names == name)
-        if people.any():
-            rows.append(
-                _place_row(str(name), before.oks[people], after.oks[people], before.codes[people], after.codes[people])
-            )
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    place = np.array([number[name] for name in names], np.int64)
+    people = np.flatnonzero(tables.counted & (after.detection >= 0))
+    rows = [
+        _place_row(names[i[0]], before.oks[i], after.oks[i], before.codes[i], after.codes[i])
+        for i in rows_by_image(place, people).values()
+    ]
     return sorted(rows, key=lambda row: -row[1])
 
 
 def _place_row(
-    name: str, oks_before: Float64, oks_after: Float64, before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]
-) -> tuple[Hashable, float, str]:
+    name: str, oks_before: Float64, oks_after: Float64, before: Codes, after: Codes
+) -> tuple[str, float, str]:
     labelled, was_good = before >= 0, before == GOOD
     shares = [float((side == GOOD).sum() / max(1, labelled.sum())) for side in (before, after)]
     harm = _number(100 * (was_good & (after != GOOD)).sum() / was_good.sum()) if was_good.any() else "-"
@@ -178,8 +181,8 @@ def _posetrack_columns(posetrack: tuple[dict[str, Any], dict[str, Any]] | None) 
     }
 
 
-def _of(sides: list[dict[str, Any]], name: Hashable) -> str:
-    before, after = (side.get(str(name)) for side in sides)
+def _of(sides: list[dict[str, Any]], name: str) -> str:
+    before, after = (side.get(name) for side in sides)
     return _pair(None if before is None else before / 100, None if after is None else after / 100, True)
 
 
