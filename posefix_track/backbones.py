@@ -10,6 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from posefix_track.errors import InputError
+
 
 class _Basic(nn.Module):
     expansion = 1
@@ -153,7 +155,7 @@ BACKBONES = (*_RESNETS, "mobilenet_v2")
 
 
 def backbone(name: str, channels_in: int, batch_norm_eps: float) -> ResNet | MobileNetV2:
-    """An untrained backbone for ``channels_in`` input channels. ``name`` is one of BACKBONES."""
+    """An untrained backbone for ``channels_in`` input channels. Raises InputError for names not in BACKBONES."""
 
     def norm(channels: int) -> nn.Module:
         return nn.BatchNorm2d(channels, eps=batch_norm_eps)
@@ -161,7 +163,7 @@ def backbone(name: str, channels_in: int, batch_norm_eps: float) -> ResNet | Mob
     if name == "mobilenet_v2":
         return MobileNetV2(channels_in, norm)
     if name not in _RESNETS:
-        raise ValueError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
+        raise InputError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
     block, blocks = _RESNETS[name]
     return ResNet(block, blocks, channels_in, norm)
 

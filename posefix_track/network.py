@@ -56,6 +56,12 @@ class NetworkConfig:
     confidence: bool = True
     batch_norm_eps: float = 1e-5
 
+    def __post_init__(self) -> None:
+        if len(self.input_size) != 2 or any(side < 32 or side % 32 for side in self.input_size):
+            raise InputError(f"input_size must be two multiples of 32, got {list(self.input_size)}")
+        if self.channel_order not in ("rgb", "bgr"):
+            raise InputError(f"channel_order must be 'rgb' or 'bgr', got {self.channel_order!r}")
+
     @property
     def keypoint_set(self) -> KeypointSet:
         """The joints that the network knows."""
