@@ -51,10 +51,10 @@ def load_weights(name: str | Path) -> Weights:
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file: {error}") from error
-    network = PoseFix(_config(path, metadata))
+    network, info = _described(path, metadata)
     _load_tensors(path, network, tensors)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Weights(network.eval().requires_grad_(False), json.loads(metadata.get("info", "{}")), digest)
+    return Weights(network.eval().requires_grad_(False), info, digest)
 
 
 def shipped_network() -> tuple[PoseFix, tuple[int, int], int]:
@@ -66,19 +66,27 @@ def shipped_network() -> tuple[PoseFix, tuple[int, int], int]:
 def save_weights(path: Path, network: PoseFix, info: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:
     """Write a weights file atomically. ``info`` says what the weights were trained on and how they score."""
     tensors = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    tensors = {n: t.to(dtype).contiguous() if t.is_floating_point() else t for n, t in tensors.items()}
+    tensors = {n: _stored(t, dtype).contiguous() if t.is_floating_point() else t for n, t in tensors.items()}
     metadata = {"format": _FORMAT, "config": json.dumps(network.config.to_dict()), "info": json.dumps(info)}
     temporary = path.with_name(path.name + ".part")
     save_file(tensors, temporary, metadata)
     temporary.replace(path)
 
 
-def _config(path: Path, metadata: dict[str, str]) -> NetworkConfig:
+def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    small = tensor.to(dtype)
+    # Half precision ends at 65504, and the original's running variances of 0..255 inputs do not.
+    return small if small.isfinite().all() else tensor
+
+
+def _described(path: Path, metadata: dict[str, str]) -> tuple[PoseFix, dict[str, Any]]:
+    """The untrained network and the account of the training that the metadata describes."""
     if metadata.get("format") != _FORMAT:
         raise InputError(f"{path}: not posefix_track weights (its metadata does not say so)")
     try:
-        return NetworkConfig.from_dict(json.loads(metadata["config"]))
-    except (KeyError, TypeError, ValueError, PosefixError) as error:
+        info: dict[str, Any] = json.loads(metadata.get("info", "{}"))
+        return PoseFix(NetworkConfig.from_dict(json.loads(metadata["config"]))), info
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, PosefixError) as error:
         raise InputError(f"{path}: unusable network config: {error}") from error
 
 
