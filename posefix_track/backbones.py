@@ -92,10 +92,21 @@ class ResNet(nn.Module):
         return features
 
 
+class _StridedDepthwise(nn.Conv2d):
+    """Stays in FP32 under CPU autocast: its BF16 gradient is three to ten times slower than the FP32 one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
 def _conv_norm_act(
     channels_in: int, channels_out: int, kernel: int, stride: int, groups: int, norm: Callable[[int], nn.Module]
 ) -> nn.Sequential:
-    conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    kind = _StridedDepthwise if groups > 1 and stride > 1 else nn.Conv2d
+    conv = kind(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, norm(channels_out), nn.ReLU6(inplace=True))
 
 

@@ -143,10 +143,12 @@ class PoseFix(nn.Module):
         """Logits [B, K, h, w], stride-4 features, deepest features, and the keypoints with absent joints at 0."""
         height, width = self.config.input_size
         keypoints = torch.where(present[..., None] > 0, keypoints, torch.zeros_like(keypoints))
-        pose = gaussian_heatmaps(keypoints, (height, width), self.config.sigma)
-        pose = pose * (present.float() * self.config.heatmap_peak)[..., None, None]
-        stages = self.backbone(torch.cat([self.normalised(images), pose], 1))
-        features = self.head(stages, pose)
+        down, across = gaussian_profiles(keypoints, (height, width), self.config.sigma)
+        down = down * (present.float() * self.config.heatmap_peak)[..., None]
+        stages = self.backbone(torch.cat([self.normalised(images), _outer(down, across)], 1))
+        # A mean over blocks of a separable map is separable too: pooled poses cost next to nothing.
+        poses = [_outer(_block_mean(down, size), _block_mean(across, size)) for size in (16, 8, 4)]
+        features = self.head(stages, poses)
         return self.head.final(features), features, stages[-1], keypoints
 
     def normalised(self, images: Tensor) -> Tensor:
@@ -180,13 +182,13 @@ class Head(nn.Module):
         nn.init.trunc_normal_(self.final.weight, std=(2.6 / self.final.in_channels) ** 0.5)
         nn.init.zeros_(self.final.bias)  # type: ignore[arg-type]
 
-    def forward(self, stages: list[Tensor], pose: Tensor) -> Tensor:
-        """Features at stride 4 from the four backbone stages and the input-pose heatmaps [B, K, H, W]."""
+    def forward(self, stages: list[Tensor], poses: list[Tensor]) -> Tensor:
+        """Features at stride 4 from the four backbone stages and the input-pose heatmaps at strides 16, 8, 4."""
         x = stages[-1]
         for i, (up, norm) in enumerate(zip(self.up, self.norm, strict=True)):
             x = norm(up(x))
             if len(self.skip):
-                x = x + self.skip[i](torch.cat([stages[2 - i], F.avg_pool2d(pose, 16 >> i)], 1))
+                x = x + self.skip[i](torch.cat([stages[2 - i], poses[i]], 1))
             x = F.relu(x)
         return x
 
@@ -251,14 +253,20 @@ def gaussian_heatmaps(keypoints: Tensor, size: tuple[int, int], sigma: float) ->
     Returns:
         float32 [B, K, height, width].
     """
-    height, width = size
-    xs = torch.arange(width, device=keypoints.device, dtype=torch.float32)
-    ys = torch.arange(height, device=keypoints.device, dtype=torch.float32)
+    return _outer(*gaussian_profiles(keypoints, size, sigma))
+
+
+def gaussian_profiles(keypoints: Tensor, size: tuple[int, int], sigma: float) -> tuple[Tensor, Tensor]:
+    """The two factors of ``gaussian_heatmaps``, down [B, K, height] and across [B, K, width].
+
+    A Gaussian is separable: H + W exponentials a joint in place of H * W.
+    """
+    xs = torch.arange(size[1], device=keypoints.device, dtype=torch.float32)
+    ys = torch.arange(size[0], device=keypoints.device, dtype=torch.float32)
     keypoints = keypoints.float() / sigma
     across = torch.exp(-0.5 * (xs / sigma - keypoints[..., 0:1]) ** 2)
     down = torch.exp(-0.5 * (ys / sigma - keypoints[..., 1:2]) ** 2)
-    # The Gaussian is separable: H + W exponentials a joint in place of H * W.
-    return down[..., :, None] * across[..., None, :]
+    return down, across
 
 
 def softmax_heatmaps(logits: Tensor) -> Tensor:
@@ -273,6 +281,14 @@ def soft_argmax(heatmaps: Tensor) -> Tensor:
     x = (heatmaps.sum(2) * xs).sum(2)
     y = (heatmaps.sum(3) * ys).sum(2)
     return torch.stack([x, y], 2)
+
+
+def _outer(down: Tensor, across: Tensor) -> Tensor:
+    return down[..., :, None] * across[..., None, :]
+
+
+def _block_mean(profile: Tensor, size: int) -> Tensor:
+    return profile.unflatten(2, (-1, size)).mean(3)
 
 
 def _spread(heatmaps: Tensor) -> Tensor:

@@ -46,12 +46,17 @@ def train(recipe: Recipe, data: Path, out: Path, start: PoseFix | None = None, w
     samples = load_samples(recipe, data)
     network = (start or PoseFix(recipe.network)).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    for name in recipe.train.frozen:
+        network.get_submodule(name).requires_grad_(False)
     average: PoseFix = deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(_parameter_groups(network, recipe.train), lr=recipe.train.learning_rate)
     first = _resume(out / "checkpoint.pt", network, average, optimizer)
     for step, batch in _batches(samples, first, workers):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe.train)
+        network.train()
+        for name in recipe.train.frozen:
+            network.get_submodule(name).eval()
         losses = training_step(network, batch.to(device), recipe.train.bfloat16)
         torch.stack([*losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -77,7 +82,6 @@ def load_samples(recipe: Recipe, data: Path) -> Samples:
 
 def training_step(network: PoseFix, batch: Batch, bfloat16: bool) -> dict[str, Tensor]:
     """Forward one batch -> its losses by name."""
-    network.train()
     device_type = batch.images.device.type
     with torch.autocast(device_type, torch.bfloat16, enabled=bfloat16):
         logits, features, deepest, keypoints = network.features(batch.images, batch.keypoints, batch.present)
