@@ -21,7 +21,6 @@ def correct_joints(sequence: Sequence) -> Bool:
     match = sequence.distance <= MATCH_DISTANCE
     share = _found_share(match, sequence)
     chosen = best_of_each(share, sequence.pair_prediction)
-    chosen = chosen[share[chosen] > 0]
     partners = chosen[best_of_each(share[chosen], sequence.pair_truth[chosen])]
     correct[sequence.pair_prediction[partners]] = match[partners]
     return correct

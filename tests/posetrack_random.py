@@ -104,7 +104,9 @@ def _annotation(side: str, body: Any, track: int, image_id: int, options: Any, r
     for name in names:
         gone = name not in _FIFTEEN or name in options["never"][side] or rng.random() < options["absent"]
         x, y = (0, 0) if gone or everything_absent else (float(v) for v in body[_FIFTEEN.index(name)])
-        keypoints += [x, y, 0 if gone or everything_absent else int(rng.random() < 0.9)]
+        flag = 0 if gone or everything_absent else int(rng.random() < 0.9)
+        # The corner of the image is a place like any other, as long as the flag says that the joint is there.
+        keypoints += [0, 0, 1] if flag and rng.random() < 0.03 else [x, y, flag]
     row = {"image_id": image_id, "track_id": int(track), "keypoints": keypoints}
     if side == "gt":
         # 3-4-5 triangles: offsets such as (9, 12) are exactly half a head size.

@@ -165,6 +165,27 @@ def test_predictions_in_a_labelled_frame_without_people_count_only_when_strict(t
     assert totals(folders)["deta"] == pytest.approx(75)
 
 
+def test_a_frame_ignored_as_a_whole_is_a_miss_and_a_false_positive_unless_strict(tmp_path):
+    folders = write_perfect_set(tmp_path, frames=4, people=1)
+    square = {"ignore_regions_x": [[-9, 999, 999, -9]], "ignore_regions_y": [[-9, -9, 999, 999]]}
+    edit(folders[0] / "video.json", lambda document: document["images"][1].update(square))
+    # Frames 0 to 2 count: two objects found, and the ignored frame stands for a third one.
+    assert totals(folders)["mota"] == pytest.approx(100 * (1 - 2 / 3))
+    assert totals(folders, strict=True)["mota"] == 100
+
+
+def test_a_predicted_person_without_joints_keeps_a_frame_two_sided(tmp_path):
+    folders = write_perfect_set(tmp_path, frames=4, people=2)
+
+    def empty_second_frame(document):
+        document["annotations"][2]["keypoints"] = [0] * 51
+        del document["annotations"][3]
+
+    edit(folders[1] / "video.json", empty_second_frame)
+    assert totals(folders)["mot_precision"] == 100
+    assert totals(folders)["mot_recall"] == pytest.approx(100 * 4 / 6)
+
+
 def test_a_sequence_of_one_frame_has_no_mota(tmp_path):
     folders = write_perfect_set(tmp_path, frames=1)
     result = evaluate_posetrack(*folders)
