@@ -15,7 +15,7 @@ from posefix_track.poses import PoseSequence
 from posefix_track.refine import Options, refine_sequence
 from posefix_track.refiner import PoseRefiner
 from posefix_track.report import Report
-from posefix_track.suppression import drop_repeated_poses
+from posefix_track.suppression import check_suppressible, drop_repeated_poses
 from posefix_track.video import open_source
 
 Progress = Callable[[Report, int | None], None]
@@ -104,7 +104,7 @@ def run_job(job: Job, progress: Progress | None = None) -> Outcome:
             output.parent.mkdir(parents=True, exist_ok=True)
             pose_file.write(output, refined)
             if job.oks_nms is not None:
-                report.people_dropped = drop_repeated_poses(output, pose_file.format, refined, job.oks_nms)
+                report.people_dropped = drop_repeated_poses(pose_file, output, job.oks_nms)
     report.seconds["total"] = time.perf_counter() - start
     return Outcome(
         job, output, report_path, video, pose_file.format, refiner.engine_name, refiner.loaded.sha256, report
@@ -153,6 +153,8 @@ def _read(job: Job, source: FrameSource) -> PoseFile:
             f"{job.poses} holds {len(pose_file.sequences)} sequences, but {job.source} is one video;"
             " give the folder that their images lie in"
         )
+    if job.oks_nms is not None:
+        check_suppressible(pose_file)
     if job.options.scores == "refined" and all(f.scores is None for s in pose_file.sequences for f in s.frames):
         raise UsageError(f"{job.poses} has no joint scores to replace; leave out --scores refined")
     return pose_file

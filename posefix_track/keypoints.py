@@ -47,7 +47,8 @@ def _sigma(name: str) -> float:
     for table in (_BODY_SIGMAS, _CENTRE_SIGMAS):
         if part in table:
             return table[part]
-    return _CENTRE_SIGMAS[part.split("_")[0]]
+    # Joints of other tools that no table knows count like shoulders.
+    return _CENTRE_SIGMAS.get(part.split("_")[0], _BODY_SIGMAS["shoulder"])
 
 
 def _mirrored(name: str) -> str:
@@ -55,9 +56,7 @@ def _mirrored(name: str) -> str:
         return "right_" + name.removeprefix("left_")
     if name.startswith("right_"):
         return "left_" + name.removeprefix("right_")
-    if name.startswith("face_"):
-        return f"face_{_FACE_MIRROR[int(name.removeprefix('face_'))]}"
-    return name
+    return _FACE_MIRROR.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -117,15 +116,12 @@ def _side(side: str, *parts: str) -> tuple[str, ...]:
     return tuple(f"{side}_{part}" for part in parts)
 
 
-def _face_mirror() -> list[int]:
-    """Partner of each of the 68 face landmarks (iBUG order) in a mirrored image."""
-    mirror = list(range(68))
+def _face_mirror() -> dict[str, str]:
+    """Partner of each paired one of the 68 face landmarks (iBUG order) in a mirrored image."""
     pairs = [(i, 16 - i) for i in range(8)] + [(17 + i, 26 - i) for i in range(5)] + [(31, 35), (32, 34)]
     pairs += [(36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46)]
     pairs += [(48, 54), (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63), (65, 67)]
-    for a, b in pairs:
-        mirror[a], mirror[b] = b, a
-    return mirror
+    return {f"face_{a}": f"face_{b}" for pair in pairs for a, b in (pair, pair[::-1])}
 
 
 _FACE_MIRROR = _face_mirror()

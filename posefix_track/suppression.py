@@ -8,35 +8,36 @@ import numpy.typing as npt
 import orjson
 
 from posefix_track.errors import UsageError
+from posefix_track.formats import PoseFile
 from posefix_track.formats.atomic import write_file
 from posefix_track.keypoints import KeypointSet
-from posefix_track.poses import PoseSequence
 
 Bool = npt.NDArray[np.bool_]
 
 
-def drop_repeated_poses(output: Path, format_name: str, refined: list[PoseSequence], threshold: float) -> int:
-    """Remove suppressed people from a refined COCO results or PoseTrack 2018 file (or folder), in place.
+def drop_repeated_poses(pose_file: PoseFile, output: Path, threshold: float) -> int:
+    """Remove suppressed people from what ``pose_file`` has written to ``output``, in place.
 
     The file is written anew: unlike everything else this cannot keep its bytes.
 
     Returns:
         how many people were removed.
-
-    Raises:
-        UsageError: another format, whose people have no score to be ranked by.
     """
-    if format_name not in ("coco", "posetrack18"):
-        raise UsageError(f"--oks-nms works on COCO results and PoseTrack 2018 files, not on {format_name}")
-    files = sorted(output.glob("*.json")) if output.is_dir() else [output]
+    files = [output / text.path.name for text in pose_file.texts] if pose_file.is_folder else [output]
     dropped = 0
-    for file, sequence in zip(files, refined, strict=True):
+    for file in files:
         content = orjson.loads(file.read_bytes())
         rows = content if isinstance(content, list) else content["annotations"]
-        kept = _kept_rows(rows, sequence.keypoint_set, threshold)
+        kept = _kept_rows(rows, pose_file.sequences[0].keypoint_set, threshold)
         dropped += len(rows) - len(kept)
         write_file(file, orjson.dumps(kept if isinstance(content, list) else {**content, "annotations": kept}))
     return dropped
+
+
+def check_suppressible(pose_file: PoseFile) -> None:
+    """Raises UsageError for a format whose people have no score to be ranked by."""
+    if pose_file.format not in ("coco", "posetrack18"):
+        raise UsageError(f"--oks-nms works on COCO results and PoseTrack 2018 files, not on {pose_file.format}")
 
 
 def _kept_rows(rows: list[dict[str, Any]], keypoint_set: KeypointSet, threshold: float) -> list[dict[str, Any]]:

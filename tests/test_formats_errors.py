@@ -106,8 +106,17 @@ def test_outputs_are_never_the_input(tmp_path: Path) -> None:
         poses = read_poses(path)
         with pytest.raises(UsageError, match="is the input itself"):
             poses.write(path.parent / "x" / ".." / path.name, poses.sequences)
-    with pytest.raises(UsageError, match="already exists"):
-        poses.write(tmp_path, poses.sequences)
+    with pytest.raises(UsageError, match="is a file, but"):
+        poses.write(tmp_path / "results.json", poses.sequences)
+
+
+def test_a_folder_output_may_hold_other_files(tmp_path: Path) -> None:
+    poses = read_poses(BUILDERS["openpose"](simple_scene()).place(tmp_path))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other.json").write_text("{}")
+    poses.write(tmp_path / "out", poses.sequences)
+    names = {text.path.name for text in poses.texts} | {"other.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == names
 
 
 def test_failed_writes_leave_nothing_behind(tmp_path: Path) -> None:

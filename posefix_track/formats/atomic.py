@@ -21,7 +21,14 @@ def write_file(output: Path, data: bytes) -> None:
 
 
 def write_folder(output: Path, files: Mapping[str, bytes]) -> None:
-    """Makes the folder ``output`` with ``files`` (name -> content); an empty one may stand there. Raises OSError."""
+    """Makes the folder ``output`` with ``files`` (name -> content); one that has files already gets these besides.
+
+    Raises OSError. A new folder appears as a whole, in an old one each file does.
+    """
+    if output.is_dir() and any(output.iterdir()):
+        for name, data in files.items():
+            write_file(output / name, data)
+        return
 
     def fill(temporary: Path) -> None:
         temporary.mkdir()

@@ -84,7 +84,7 @@ class PoseFile:
         replaced in one step, a folder must be new or empty.
 
         Raises:
-            UsageError: ``output`` is the input itself, or a folder that is not empty.
+            UsageError: ``output`` is the input itself, or a file where a folder is to be written.
             InputError: ``refined`` has other sequences, frames, people or joints than ``sequences``.
             ResourceError: the disk does not take it.
         """
@@ -102,8 +102,8 @@ class PoseFile:
     def _check_output(self, output: Path) -> None:
         if output.resolve() in {self.path.resolve(), *(text.path.resolve() for text in self.texts)}:
             raise UsageError(f"{output} is the input itself; choose another output")
-        if self.is_folder and output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise UsageError(f"{output} already exists; remove it or choose another output")
+        if self.is_folder and output.exists() and not output.is_dir():
+            raise UsageError(f"{output} is a file, but {self.path} is a folder; choose another output")
 
     def _tokens(self, refined: Sequence[PoseSequence]) -> list[dict[int, bytes]]:
         """New bytes for the changed numbers (ordinal -> bytes) of each text."""
