@@ -78,7 +78,7 @@ def compile_engine(
 def _device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.split(":")[0] not in DEVICES:
+    if device.split(":")[0] not in DEVICES[1:]:
         raise EngineError(f"unknown device {device!r}; known: {', '.join(DEVICES)}")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise EngineError("device cuda was asked for, but torch sees no CUDA device; use --device cpu or auto")

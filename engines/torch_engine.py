@@ -21,7 +21,10 @@ class TorchEngine:
         self, images: npt.NDArray[np.uint8], keypoints: Float, present: npt.NDArray[np.bool_]
     ) -> tuple[Float, Float]:
         """See Engine."""
-        inputs = (torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in (images, keypoints, present))
+        # torch warns of arrays that it could not write to.
+        inputs = (
+            torch.from_numpy(np.require(a, None, ["C", "W"])).to(self.device) for a in (images, keypoints, present)
+        )
         with torch.inference_mode():
             refined, similarity = self.network(*inputs)
         return refined.cpu().numpy(), similarity.cpu().numpy()
