@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -46,6 +46,10 @@ class _Ahead(Generic[T]):
                     return
         except BaseException as caught:  # handed to the consumer, who raises it
             error = caught
+        finally:
+            # A generator that is left half way frees its files here and now.
+            if isinstance(self._items, Generator):
+                self._items.close()
         self._queue.put(_End(error))
 
     def _drain(self) -> None:
@@ -55,7 +59,7 @@ class _Ahead(Generic[T]):
 
 @contextmanager
 def in_background(items: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
-    """Yields an iterator over ``items`` that are made in a thread, at most ``depth`` ahead.
+    """Yields an iterator over ``items`` that are made in a thread; ``depth`` of them, and one in the making, wait.
 
     An error in the thread is raised from the iterator. Leaving the block ends the thread.
     """
