@@ -53,6 +53,11 @@ def keypoint_similarity(keypoints: Tensor, targets: Tensor, area: Tensor, sigmas
     return torch.exp(-distance / (2 * area[:, None] * (2 * sigmas) ** 2))
 
 
+def similarity_loss(similarity: Tensor, valid: Tensor) -> Tensor:
+    """1 - KS of the refined joints [B, K]: what AP measures. Presses for precision where a joint is nearly right."""
+    return masked_mean(1 - similarity, valid)
+
+
 def confidence_loss(ks_logits: Tensor, similarity: Tensor, known: Tensor) -> Tensor:
     """Binary cross-entropy of predicted against true similarity; [B, K, 2] logits, values and mask."""
     return masked_mean(F.binary_cross_entropy_with_logits(ks_logits.float(), similarity, reduction="none"), known)

@@ -67,7 +67,8 @@ class TrainConfig:
     """Schedule: AdamW, linear warm-up, cosine to zero, exponential moving average of the weights.
 
     ``frozen`` names submodules that stay as they are, batch statistics included: the first layers cost a light network
-    most of its time and change least.
+    most of its time and change least. ``similarity_weight`` is that of the keypoint similarity loss beside the paper's
+    two.
     """
 
     steps: int
@@ -80,6 +81,7 @@ class TrainConfig:
     seed: int = 0
     checkpoint_steps: int = 250
     frozen: tuple[str, ...] = ()
+    similarity_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read a TOML recipe. Raises InputError naming the file and the unknown or missing setting."""
     try:
         values = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable TOML recipe: {error}") from error
     try:
         return Recipe(
@@ -121,7 +123,7 @@ def read_recipe(path: Path) -> Recipe:
             augment=_section(AugmentConfig, values.get("augment", {})),
             rendered=_section(RenderedConfig, values.get("rendered", {})),
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, InputError) as error:
         raise InputError(f"{path}: missing or malformed setting: {error}") from error
 
 

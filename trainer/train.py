@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from posefix_track.errors import PosefixError
-from posefix_track.keypoints import UNION_19
 from posefix_track.network import STRIDE, PoseFix, soft_argmax, softmax_heatmaps
 from posefix_track.weights import save_weights
 from trainer.checkpoints import load_checkpoint, save_checkpoint
 from trainer.datasets import load_dataset
-from trainer.losses import confidence_loss, coordinate_loss, heatmap_loss, keypoint_similarity
+from trainer.losses import confidence_loss, coordinate_loss, heatmap_loss, keypoint_similarity, similarity_loss
 from trainer.recipe import Recipe, TrainConfig
 from trainer.rendered import rendered_dataset
 from trainer.samples import Batch, Samples
@@ -57,7 +56,7 @@ def train(recipe: Recipe, data: Path, out: Path, start: PoseFix | None = None, w
         network.train()
         for name in recipe.train.frozen:
             network.get_submodule(name).eval()
-        losses = training_step(network, batch.to(device), recipe.train.bfloat16)
+        losses = training_step(network, batch.to(device), recipe.train)
         torch.stack([*losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
@@ -80,30 +79,29 @@ def load_samples(recipe: Recipe, data: Path) -> Samples:
     return Samples(datasets, recipe)
 
 
-def training_step(network: PoseFix, batch: Batch, bfloat16: bool) -> dict[str, Tensor]:
-    """Forward one batch -> its losses by name."""
-    device_type = batch.images.device.type
-    with torch.autocast(device_type, torch.bfloat16, enabled=bfloat16):
+def training_step(network: PoseFix, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
+    """Forward one batch -> its losses by name, as they are added up."""
+    with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=config.bfloat16):
         logits, features, deepest, keypoints = network.features(batch.images, batch.keypoints, batch.present)
     height, width = network.config.input_size
     inside = (batch.targets >= 0).all(2) & (batch.targets[..., 0] < width) & (batch.targets[..., 1] < height)
     valid = batch.labelled & inside
+    heatmaps = softmax_heatmaps(logits)
+    refined = soft_argmax(heatmaps) * STRIDE
+    sigmas = torch.tensor(network.config.keypoint_set.sigmas, dtype=torch.float32, device=batch.images.device)
+    similarity = keypoint_similarity(refined, batch.targets, batch.area, sigmas)
     losses = {
         "heatmap": heatmap_loss(logits, batch.targets, valid),
         "coordinate": coordinate_loss(logits, batch.targets, valid),
     }
+    if config.similarity_weight:
+        losses["similarity"] = config.similarity_weight * similarity_loss(similarity, valid)
     if network.confidence is not None:
-        heatmaps = softmax_heatmaps(logits)
-        refined = soft_argmax(heatmaps) * STRIDE
         present = batch.present.float()
         ks_logits = network.confidence(features, deepest, heatmaps, refined, keypoints, present)
-        sigmas = torch.tensor(UNION_19.sigmas, dtype=torch.float32, device=batch.images.device)
-        truth = [
-            keypoint_similarity(points, batch.targets, batch.area, sigmas)
-            for points in (refined.detach(), batch.keypoints)
-        ]
+        of_input = keypoint_similarity(batch.keypoints, batch.targets, batch.area, sigmas)
         known = torch.stack([batch.labelled, batch.labelled & batch.present], 2)
-        losses["confidence"] = confidence_loss(ks_logits, torch.stack(truth, 2), known)
+        losses["confidence"] = confidence_loss(ks_logits, torch.stack([similarity.detach(), of_input], 2), known)
     return losses
 
 
