@@ -95,8 +95,9 @@ class PoseRefiner:
         keypoints: the caller's keypoint set, by name or as a KeypointSet.
         engine: "auto", an engine's name, or a ready Engine.
         flip: also look at the mirrored crop and average; twice the work, more accurate.
-        gate: keep an input joint wherever the network does not expect its own to be nearer to the truth.
-        gate_margin: by how much more keypoint similarity the network must expect to move a joint.
+        gate: keep an input joint wherever the network expects it to be nearer to the truth than its own.
+        gate_width: where the two expectations differ by less than this, the joint moves part of the way: the mean of
+            two guesses of like quality is better than either.
         fill_missing: also give joints that the input lacks.
         batch_size: people per engine call; None for the engine's choice.
 
@@ -111,7 +112,7 @@ class PoseRefiner:
     engine: str | Engine = "auto"
     flip: bool = True
     gate: bool = True
-    gate_margin: float = 0.0
+    gate_width: float = 0.05
     fill_missing: bool = False
     batch_size: int | None = None
     config: NetworkConfig = field(init=False)
@@ -218,8 +219,8 @@ class PoseRefiner:
     def _finished(self, frame: Prepared, outputs: Outputs) -> RefinedPoses:
         """Back to the caller's image, people and joints."""
         positions = frame.transform.to_image(outputs.keypoints)
-        moved = self._chosen(frame.present, outputs.expected_ks)
-        moved &= ~(np.linalg.norm(outputs.keypoints - frame.poses, axis=-1) < _NOISE * frame.present)
+        share = self._share(frame.present, outputs.expected_ks)
+        moved = (share > 0) & ~(np.linalg.norm(outputs.keypoints - frame.poses, axis=-1) < _NOISE * frame.present)
         similarity = np.where(moved, outputs.expected_ks[..., 0], outputs.expected_ks[..., 1])
         ours = np.flatnonzero(self._from_caller >= 0)
         theirs = self._from_caller[ours]
@@ -229,17 +230,23 @@ class PoseRefiner:
         rows = frame.rows[:, None]
         refined[rows, theirs] = moved[:, ours]
         expected[rows, theirs] = similarity[:, ours]
-        keypoints[rows, theirs] = np.where(moved[:, ours, None], positions[:, ours], keypoints[rows, theirs])
+        # An absent joint may be NaN, and its share is 0 or 1: np.where, not a weighted sum, decides about those.
+        before, whole = keypoints[rows, theirs], (share >= 1)[:, ours, None]
+        after = np.where(whole, positions[:, ours], before + share[:, ours, None] * (positions[:, ours] - before))
+        keypoints[rows, theirs] = np.where(moved[:, ours, None], after, before)
         self._move_derived(frame.keypoints, keypoints, refined)
         considered = np.zeros(len(keypoints), bool)
         considered[frame.rows] = True
         shift = np.where(refined, np.linalg.norm(keypoints - frame.keypoints, axis=-1), 0).astype(np.float32)
         return RefinedPoses(keypoints, expected, refined, shift, considered)
 
-    def _chosen(self, present: Bool, expected_ks: Float) -> Bool:
-        """bool [P, K]: joints whose refined position is taken."""
-        better = expected_ks[..., 0] > expected_ks[..., 1] + self.gate_margin if self._gate else np.ones_like(present)
-        return np.where(present, better, self.fill_missing)
+    def _share(self, present: Bool, expected_ks: Float) -> Float:
+        """float32 [P, K] in [0, 1]: how much of the way to the refined position each joint goes."""
+        if not self._gate:
+            return np.where(present, 1, self.fill_missing).astype(np.float32)
+        gain = expected_ks[..., 0] - expected_ks[..., 1]
+        share = np.clip(0.5 + gain / (2 * max(self.gate_width, 1e-9)), 0, 1)
+        return np.where(present, share, self.fill_missing).astype(np.float32)
 
     def _move_derived(self, before: Float, after: Float, refined: Bool) -> None:
         """Recompute joints that the tracker made as the mean of two others, in place."""
