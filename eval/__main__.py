@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from eval.benchmark_cli import add_benchmark_parsers
 from eval.coco import coco_ap
 from eval.coco_files import read_json
 from eval.coco_pck import pck
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_diagnose(commands)
     _add_jitter(commands)
     _add_report(commands)
+    add_benchmark_parsers(commands)
     return parser
 
 
