@@ -41,11 +41,14 @@ def import_mobilenet(path: Path, network: PoseFix, images: Tensor) -> None:
 
 
 def read_convolutions(path: Path) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-    """(weight, bias) of every convolution of an ONNX file in graph order, dequantised."""
+    """(weight, bias) of every convolution of an ONNX file in graph order, dequantised. Raises InputError."""
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load(str(path)).graph
+    try:
+        graph = onnx.load(str(path)).graph
+    except Exception as error:  # protobuf's errors share no base
+        raise InputError(f"{path}: not a readable ONNX file: {error}") from error
     values = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     made_by = {output: node for node in graph.node for output in node.output}
     result = []
