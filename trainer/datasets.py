@@ -86,7 +86,8 @@ class Images:
             if path is None:
                 raise InputError(f"{name}: no such image in the data set")
             data = path.read_bytes()
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = np.frombuffer(data, np.uint8)
+        image = cv2.imdecode(pixels, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
         if image is None:
             raise InputError(f"{name}: does not decode as an image")
         return image.astype(np.uint8, copy=False)
@@ -111,10 +112,15 @@ def load_dataset(config: DataConfig, root: Path) -> Dataset:
         raise InputError(f"{path}: not a readable annotation file: {error}") from error
     images = Images(root / name for name in config.images)
     estimates = _read_estimates(root / config.estimates) if config.estimates else {}
-    source = KeypointSet("annotations", tuple(content["categories"][0]["keypoints"]))
-    if (UNION_19.map_from(source) >= 0).sum() < 6:
-        raise InputError(f"{path}: fewer than six known joints among {source.joints}")
-    people, skipped = _people(content, source, estimates, images)
+    try:
+        source = KeypointSet("annotations", tuple(content["categories"][0]["keypoints"]))
+        if (UNION_19.map_from(source) >= 0).sum() < 6:
+            raise InputError(f"{path}: fewer than six known joints among {source.joints}")
+        people, skipped = _people(content, source, estimates, images)
+    except (IndexError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not annotations in COCO layout: {error!r}") from error
+    if not people:
+        raise InputError(f"{path}: nobody to train on; {skipped} people were skipped, see if their images are there")
     return Dataset(people, images, config.weight, skipped)
 
 
@@ -127,15 +133,21 @@ def _people(
     people, skipped = [], 0
     for image in content["images"]:
         name = Path(image["file_name"]).name
-        group = [_Annotated(a, source) for a in by_image[image["id"]]]
-        for one in group:
-            if not one.is_target:
-                continue
-            if name not in images or not one.usable:
-                skipped += 1
-                continue
-            people.append(_person(name, one, group, estimates.get(one.id)))
+        read = [_annotated(a, source) for a in by_image[image["id"]]]
+        group = [one for one in read if one is not None]
+        targets = [one for one in group if one.is_target]
+        good = [one for one in targets if one.usable and name in images]
+        skipped += len(read) - len(group) + len(targets) - len(good)
+        people += [_person(name, one, group, estimates.get(one.id)) for one in good]
     return people, skipped
+
+
+def _annotated(annotation: dict[str, Any], source: KeypointSet) -> "_Annotated | None":
+    """None for an annotation that lacks a field or joints."""
+    try:
+        return _Annotated(annotation, source)
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
 
 
 class _Annotated:
@@ -144,7 +156,7 @@ class _Annotated:
     def __init__(self, annotation: dict[str, Any], source: KeypointSet) -> None:
         self.id = int(annotation["id"])
         self.is_target = annotation.get("target", 1) == 1 and not annotation.get("iscrowd", 0)
-        triplets = np.asarray(annotation["keypoints"], np.float64).reshape(-1, 3)
+        triplets = np.asarray(annotation["keypoints"], np.float64).reshape(len(source), 3)
         self.keypoints, self.labelled = to_union(triplets, source)
         x, y, width, height = annotation["bbox"]
         self.box = np.array([x, y, x + width, y + height], np.float64)
@@ -164,7 +176,7 @@ def to_union(triplets: Float64, source: KeypointSet) -> tuple[Float64, Bool]:
 
 
 def _person(name: str, one: _Annotated, group: list[_Annotated], estimate: Float64 | None) -> Person:
-    others = [o for o in group if o is not one and o.labelled.any() and _box_iou(o.box, one.box) >= _NEAR_IOU]
+    others = [o for o in group if o is not one and o.usable and _box_iou(o.box, one.box) >= _NEAR_IOU]
     none = np.zeros((0, 19))
     guessed, has = (np.zeros((19, 2)), np.zeros(19, bool)) if estimate is None else to_union(estimate, COCO_17)
     return Person(
