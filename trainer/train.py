@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from posefix_track.errors import PosefixError
+from posefix_track.errors import InputError, PosefixError
 from posefix_track.network import STRIDE, PoseFix, soft_argmax, softmax_heatmaps
 from posefix_track.weights import save_weights
 from trainer.checkpoints import load_checkpoint, save_checkpoint
@@ -146,9 +146,12 @@ def _resume(path: Path, network: PoseFix, average: PoseFix, optimizer: torch.opt
     if not path.is_file():
         return 0
     state = load_checkpoint(path)
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
+    try:
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: a checkpoint of another recipe; train into an empty folder: {error}") from error
     _log.info("%s: going on from step %d", path, state["step"])
     return int(state["step"])
 
