@@ -161,13 +161,22 @@ H36M_17 = KeypointSet(
         "neck_base", "head", *_side("left", *_LIMB_PARTS[:3]), *_side("right", *_LIMB_PARTS[:3]),
     ),
 )  # fmt: skip
+POSETRACK_17 = KeypointSet("posetrack17", (*_LEGS, *_ARMS, "head_bottom", "nose", "head_top"))
+MEDIAPIPE_33 = KeypointSet(
+    "mediapipe33",
+    (
+        "nose", *_side("left", "eye_inner", "eye", "eye_outer"), *_side("right", "eye_inner", "eye", "eye_outer"),
+        *_sides("ear"), *_sides("mouth"), *_sides("shoulder", "elbow", "wrist", "pinky", "index", "thumb"),
+        *_sides("hip", "knee", "ankle", "heel", "foot_index"),
+    ),
+)  # fmt: skip
 CROWDPOSE_14 = KeypointSet("crowdpose14", (*_sides(*_LIMB_PARTS), "head_top", "head_bottom"))
 
 KEYPOINT_SETS: dict[str, KeypointSet] = {
     s.name: s
     for s in (
         COCO_17, POSETRACK_18, UNION_19, MPII_16, LSP_14, BODY_25, COCO_18, HALPE_26, WHOLEBODY_133, H36M_17,
-        CROWDPOSE_14,
+        CROWDPOSE_14, POSETRACK_17, MEDIAPIPE_33,
     )
 }  # fmt: skip
 # A file without joint names is told by its joint count; 17 could also be H36M, 14 CrowdPose: --keypoints decides.

@@ -11,7 +11,9 @@ from posefix_track.keypoints import (
     HALPE_26,
     KEYPOINT_SETS,
     LSP_14,
+    MEDIAPIPE_33,
     MPII_16,
+    POSETRACK_17,
     POSETRACK_18,
     UNION_19,
     WHOLEBODY_133,
@@ -26,12 +28,14 @@ every_set = pytest.mark.parametrize("joints", KEYPOINT_SETS.values(), ids=lambda
 _FIRST_17 = " ".join(f"{i}>{i}" for i in range(17))
 _MPII_LIMBS = "13>5 12>6 14>7 11>8 15>9 10>10 3>11 2>12 4>13 1>14 5>15 0>16"
 _LSP_LIMBS = "9>5 8>6 10>7 7>8 11>9 6>10 3>11 2>12 4>13 1>14 5>15 0>16"
+_MEDIAPIPE_JOINTS = "0>0 2>1 5>2 7>3 8>4 11>5 12>6 13>7 14>8 15>9 16>10 23>11 24>12 25>13 26>14 27>15 28>16"
+_POSETRACK_LIMBS = "9>5 8>6 10>7 7>8 11>9 6>10 3>11 2>12 4>13 1>14 5>15 0>16"
 _CROWDPOSE_LIMBS = " ".join(f"{i}>{i + 5}" for i in range(12))
 
 
 def test_every_set_has_its_joint_count() -> None:
     counts = [len(s) for s in KEYPOINT_SETS.values()]
-    assert counts == [17, 17, 19, 16, 14, 25, 18, 26, 133, 17, 14]
+    assert counts == [17, 17, 19, 16, 14, 25, 18, 26, 133, 17, 14, 15, 33]
 
 
 @every_set
@@ -108,6 +112,9 @@ def test_dead_joints_are_neither_source_nor_target_of_a_map() -> None:
         (H36M_17, COCO_17, "11>5 14>6 12>7 15>8 13>9 16>10 4>11 1>12 5>13 2>14 6>15 3>16"),
         (CROWDPOSE_14, COCO_17, _CROWDPOSE_LIMBS),
         (CROWDPOSE_14, POSETRACK_18, _CROWDPOSE_LIMBS + " 12>2 13>1"),
+        (MEDIAPIPE_33, COCO_17, _MEDIAPIPE_JOINTS),
+        (POSETRACK_17, COCO_17, "13>0 " + _POSETRACK_LIMBS),
+        (POSETRACK_17, POSETRACK_18, "13>0 12>1 14>2 " + _POSETRACK_LIMBS),
         (COCO_17, POSETRACK_18, "0>0 " + " ".join(f"{i}>{i}" for i in range(5, 17))),
         (COCO_17, UNION_19, _FIRST_17),
         (POSETRACK_18, UNION_19, "0>0 1>17 2>18 " + " ".join(f"{i}>{i}" for i in range(5, 17))),
