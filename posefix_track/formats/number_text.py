@@ -1,7 +1,8 @@
 """Text files seen as bytes plus numbers: parse once, change single numbers, keep every other byte.
 
 A parsed tree holds no numbers. In the place of each stands its *ordinal*, an int that says "the n-th number of this
-file", which leads both to its value and to its bytes. ``null`` counts as a number (NaN), so that it can be replaced.
+file", which leads both to its value and to its bytes. ``null`` counts as a number (NaN), so that it can be replaced;
+so does an empty CSV cell.
 """
 
 import itertools
@@ -29,7 +30,9 @@ _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _GAPS = bytes.maketrans(b"[]{},:\t\r\n\xef\xbb\xbf", b" " * 12)
 _NULLS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|null', re.DOTALL)
 _WORDS = re.compile(rb"\S+")
-_PLAIN_NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf)", re.IGNORECASE)
+PLAIN_NUMBER = re.compile(
+    rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE
+)
 
 
 class _DuplicateKeyError(ValueError):
@@ -110,7 +113,7 @@ class NumberText:
                 return value
             raise self.error(where, f"expected a number or a string, got {_kind(value)}")
         token = self.token(value)
-        if token == b"null":
+        if token in (b"null", b""):
             return None
         whole = token.removeprefix(b"-").isdigit() and len(token) <= _MAX_INT_DIGITS
         return int(token) if whole else float(self.values[value])
@@ -162,7 +165,7 @@ def parse_number_lines(path: Path, data: bytes) -> NumberText:
     for line_number, line in enumerate(data.splitlines(keepends=True), start=1):
         row = []
         for word in _WORDS.finditer(line):
-            if not _PLAIN_NUMBER.fullmatch(word[0]):
+            if not PLAIN_NUMBER.fullmatch(word[0]):
                 raise InputError(f"{path}: line {line_number}: {_quoted(word[0])} is not a number")
             row.append(len(numbers))
             numbers.append(float(word[0]))

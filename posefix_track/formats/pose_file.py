@@ -27,8 +27,8 @@ class Cells:
 
     Attributes:
         text: which of the pose file's texts holds them.
-        keypoints: ordinals [N, K, 2].
-        scores: ordinals [N, K], -1 for a person that has none; None where the file has none.
+        keypoints: ordinals [N, K, 2], -1 for a joint that the file leaves out.
+        scores: ordinals [N, K], -1 for a joint or person that has none; None where the file has none.
     """
 
     text: int
@@ -79,9 +79,10 @@ class PoseFile:
         """Writes the same file or folder with the coordinates and joint scores of ``refined``.
 
         Numbers whose float32 value is as it was read keep their bytes, as does everything else. Changed coordinates
-        have as many decimals as the file uses, at least 2 (6 significant digits where it is normalised). A folder comes
-        out with the same file names. The output is either complete or not there: a file that stands at ``output`` is
-        replaced in one step, a folder must be new or empty.
+        have as many decimals as the file uses, at least 2 (6 significant digits where it is normalised). A joint
+        that the file leaves out has no place there and stays out. A folder comes out with the same file names. The
+        output is either complete or not there: a file that stands at ``output`` is replaced in one step, a folder must
+        be new or empty.
 
         Raises:
             UsageError: ``output`` is the input itself, or a file where a folder is to be written.
@@ -129,6 +130,8 @@ class PoseFile:
         if old is None:
             raise InputError(f"{self.path}: the refined poses have joint scores, but the file has no place for them")
         changed = (old != new) & ~(np.isnan(old) & np.isnan(new))
+        if column == "keypoints":
+            changed &= ordinals >= 0
         if not changed.any():
             return None
         units = new / np.array(self.scale) if self.scale and column == "keypoints" else new.astype(np.float64)

@@ -20,7 +20,10 @@ _SAME_SET_SHARE = 0.75
 
 @dataclass(frozen=True)
 class Person:
-    """One person of one frame: ordinals of the coordinates [K, 2] and of the joint scores [K], and who it is."""
+    """One person of one frame: ordinals of the coordinates [K, 2] and of the joint scores [K], and who it is.
+
+    -1 stands for a number that the file leaves out.
+    """
 
     where: str
     keypoints: Ordinals
@@ -148,7 +151,7 @@ def _has(people: Sequence[Person], attribute: str) -> bool:
 def _has_scores(texts: Sequence[NumberText], videos: Mapping[str, Sequence[FrameRows]]) -> bool:
     """Whether the file has joint scores that say anything: a column of zeros is a flag that nobody has filled in."""
     return any(
-        (texts[frame.text].values[person.scores] > 0).any()
+        (_known(texts[frame.text].values, person.scores) > 0).any()
         for frames in videos.values()
         for frame in frames
         for person in frame.people
@@ -172,7 +175,7 @@ class _Columns:
         keypoints = np.array([p.keypoints for p in people], dtype=np.int64).reshape(len(people), self.joints, 2)
         scores = self._score_ordinals(people) if self.scores else None
         frame = FramePoses(
-            keypoints=_float32(values[keypoints] * self.scale),
+            keypoints=_float32(_known(values, keypoints) * self.scale),
             frame_index=rows.frame_index,
             image_name=rows.image_name,
             # A person without joint scores among others that have them: nothing speaks against its joints.
@@ -186,6 +189,11 @@ class _Columns:
         none = np.full(self.joints, -1)
         rows = [none if person.scores is None else person.scores for person in people]
         return np.array(rows, dtype=np.int64).reshape(len(people), self.joints)
+
+
+def _known(values: npt.NDArray[np.float64], ordinals: Ordinals) -> npt.NDArray[np.float64]:
+    """The numbers at ``ordinals``, NaN for those that the file leaves out."""
+    return np.where(ordinals < 0, np.nan, values[ordinals])
 
 
 def _person_scores(people: Sequence[Person]) -> npt.NDArray[np.float64]:

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from posefix_track.errors import InputError
+from posefix_track.errors import InputError, UsageError
+from posefix_track.formats.csv_text import parse_csv
 from posefix_track.formats.number_text import NumberText, parse_json, parse_json_lines, parse_number_lines
 from posefix_track.formats.pose_file import PoseFile
 
-Kind = Literal["json", "json_lines", "number_lines"]
+Kind = Literal["json", "json_lines", "number_lines", "csv"]
 
 _PARSERS: dict[Kind, Callable[[Path, bytes], NumberText]] = {
     "json": parse_json,
     "json_lines": parse_json_lines,
     "number_lines": parse_number_lines,
+    "csv": parse_csv,
 }
-_FOLDER_SUFFIXES: dict[Kind, str] = {"json": ".json", "number_lines": ".txt"}
+_FOLDER_SUFFIXES: dict[Kind, str] = {"json": ".json", "number_lines": ".txt", "csv": ".csv"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class Options:
     annotations: Path | None = None
     frame_size: tuple[int, int] | None = None
 
+    def normalised_scale(self, path: Path, what: str) -> tuple[float, float]:
+        """(x, y) pixels per unit of coordinates divided by the frame size. Raises UsageError where it is not known."""
+        if self.frame_size is None or min(self.frame_size) < 1:
+            raise UsageError(f"{path}: {what} are divided by the frame size; give the video or its size")
+        height, width = self.frame_size
+        return float(width), float(height)
+
 
 @dataclass(frozen=True)
 class Format:
@@ -50,14 +59,14 @@ class Format:
     Attributes:
         name: what users type, such as "coco".
         description: one line for the help text.
-        kind: how its text is parsed.
+        kind: how its text is parsed; None where it may be JSON or JSON lines.
         matches: whether a parsed source is of this format.
         read: the poses of a source; raises InputError when it is not of this format, or damaged.
     """
 
     name: str
     description: str
-    kind: Kind
+    kind: Kind | None
     matches: Callable[[Source], bool]
     read: Callable[[Source, Options], PoseFile]
 
@@ -87,8 +96,11 @@ def _folder_files(folder: Path, kind: Kind | None) -> list[Path]:
 
 
 def _kind(file: Path, data: bytes) -> Kind:
-    first_line = data.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0]
-    if file.suffix.lower() == ".txt" and first_line[:1] not in (b"[", b"{"):
-        return "number_lines"
-    lines = file.suffix.lower() in (".jsonl", ".ndjson") or b'"posefix_track"' in first_line
+    first_line, _, rest = data.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
+    suffix = file.suffix.lower()
+    if suffix in (".txt", ".csv") and first_line[:1] not in (b"[", b"{"):
+        return "csv" if suffix == ".csv" or b"," in first_line else "number_lines"
+    # Within one JSON document no opening bracket can follow a closing one.
+    lines = first_line.rstrip()[-1:] in (b"]", b"}") and rest.lstrip()[:1] in (b"[", b"{")
+    lines = lines or suffix in (".jsonl", ".ndjson") or b'"posefix_track"' in first_line
     return "json_lines" if lines else "json"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from posefix_track.errors import InputError, UsageError
+from posefix_track.errors import InputError
 from posefix_track.formats.file_names import split_number
 from posefix_track.formats.number_text import NumberText
 from posefix_track.formats.pose_file import PoseFile
@@ -48,16 +48,14 @@ def _rows(source: Source) -> list[list[int]]:
 
 
 def _read(source: Source, options: Options) -> PoseFile:
-    if options.frame_size is None or min(options.frame_size) < 1:
-        raise UsageError(f"{source.path}: Ultralytics labels are divided by the frame size; give the video or its size")
-    height, width = options.frame_size
+    scale = options.normalised_scale(source.path, "Ultralytics labels")
     frames = _frames(source, _layout(source, options))
     _refuse_pixels(source, frames)
     videos: dict[str, list[FrameRows]] = {}
     for prefix, frame in sorted(frames, key=lambda found: (found[0], found[1].frame_index or 0)):
         videos.setdefault(prefix, []).append(frame)
     joints = JointNames(options.keypoints)
-    return pose_file("ultralytics", source.path, source.texts, videos, joints, (float(width), float(height)))
+    return pose_file("ultralytics", source.path, source.texts, videos, joints, scale)
 
 
 def _frames(source: Source, layout: _Layout) -> list[tuple[str, FrameRows]]:
