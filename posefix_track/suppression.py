@@ -36,8 +36,8 @@ def drop_repeated_poses(pose_file: PoseFile, output: Path, threshold: float) -> 
 
 def check_suppressible(pose_file: PoseFile) -> None:
     """Raises UsageError for a format whose people have no score to be ranked by."""
-    if pose_file.format not in ("coco", "posetrack18"):
-        raise UsageError(f"--oks-nms works on COCO results and PoseTrack 2018 files, not on {pose_file.format}")
+    if pose_file.format not in ("coco", "posetrack18", "posetrack21"):
+        raise UsageError(f"--oks-nms works on COCO results and PoseTrack 2018 and 21 files, not on {pose_file.format}")
 
 
 def _kept_rows(rows: list[dict[str, Any]], keypoint_set: KeypointSet, threshold: float) -> list[dict[str, Any]]:

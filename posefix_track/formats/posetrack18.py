@@ -23,7 +23,8 @@ from posefix_track.keypoints import POSETRACK_18
 Videos = dict[str, list[FrameRows]]
 
 
-def _matches(source: Source) -> bool:
+def has_images_and_annotations(source: Source) -> bool:
+    """Whether every file is an object with the lists ``images`` and ``annotations``."""
     return source.kind == "json" and all(
         type(tree) is dict and type(tree.get("images")) is list and type(tree.get("annotations")) is list
         for tree in source.trees
@@ -31,6 +32,11 @@ def _matches(source: Source) -> bool:
 
 
 def _read(source: Source, options: Options) -> PoseFile:
+    return read_sequences("posetrack18", source, options)
+
+
+def read_sequences(name: str, source: Source, options: Options) -> PoseFile:
+    """The poses of files with ``images`` and ``annotations``, one file a video or a merged file of several."""
     videos: Videos = {}
     for i, text in enumerate(source.texts):
         found = _videos(i, text)
@@ -39,7 +45,7 @@ def _read(source: Source, options: Options) -> PoseFile:
             videos.setdefault(folder if len(found) > 1 else text.path.stem, []).extend(frames)
     names = next((names for text in source.texts if (names := _joint_names(text))), None)
     joints = JointNames(options.keypoints, names, usual=POSETRACK_18)
-    return pose_file("posetrack18", source.path, source.texts, videos, joints)
+    return pose_file(name, source.path, source.texts, videos, joints)
 
 
 def _videos(index: int, text: NumberText) -> Videos:
@@ -98,5 +104,9 @@ def _joint_names(text: NumberText) -> tuple[str, ...] | None:
 
 
 FORMAT = Format(
-    "posetrack18", "PoseTrack 2018 file or folder of such files, COCO annotation file", "json", _matches, _read
+    "posetrack18",
+    "PoseTrack 2018 file or folder of such files, COCO annotation file",
+    "json",
+    has_images_and_annotations,
+    _read,
 )

@@ -1,0 +1,92 @@
+"""PoseTrack 2017: ``annolist``, one entry an image, with every number in a list of its own.
+
+File format: poseval's README. Joints have numbers and may be left out; images are numbered from 1.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from posefix_track.formats.file_names import image_number
+from posefix_track.formats.number_text import NumberText, Ordinals
+from posefix_track.formats.pose_file import PoseFile
+from posefix_track.formats.rows import FrameRows, JointNames, Person, optional_id, optional_score, pose_file
+from posefix_track.formats.source import Format, Options, Source
+from posefix_track.keypoints import POSETRACK_17
+
+
+def _matches(source: Source) -> bool:
+    return source.kind == "json" and any(type(tree) is dict and "annolist" in tree for tree in source.trees)
+
+
+def _read(source: Source, options: Options) -> PoseFile:
+    videos: dict[str, list[FrameRows]] = {}
+    for i, text in enumerate(source.texts):
+        entries = text.items(text.record(text.tree, "", "annolist")["annolist"], "annolist")
+        names = [_image_name(text, entry, f"annolist[{j}]") for j, entry in enumerate(entries)]
+        first = min([1, *(number for name in names if (number := image_number(name)) is not None)])
+        for j, (entry, name) in enumerate(zip(entries, names, strict=True)):
+            number = image_number(name)
+            frame = FrameRows(i, None if number is None else number - first, name)
+            _add_people(text, frame, entry, f"annolist[{j}]")
+            folder = name.rpartition("/")[0]
+            one_video = len({other.rpartition("/")[0] for other in names}) == 1
+            videos.setdefault(text.path.stem if one_video else folder, []).append(frame)
+    joints = JointNames(options.keypoints, usual=POSETRACK_17)
+    return pose_file("posetrack17", source.path, source.texts, videos or {"": []}, joints)
+
+
+def _listed(text: NumberText, value: Any, where: str) -> list[Any]:
+    """A list as it is; what tools that write single entries without a list around them leave, as a list of one."""
+    return [value] if type(value) is dict else text.items(value, where)
+
+
+def _single(value: Any) -> Any:
+    """The number or name in a list of one."""
+    return value[0] if type(value) is list and len(value) == 1 else value
+
+
+def _image_name(text: NumberText, entry: Any, where: str) -> str:
+    image = _single(text.record(entry, where, "image")["image"])
+    name = _single(text.record(image, f"{where}.image", "name")["name"])
+    if not isinstance(name, str):
+        raise text.error(f"{where}.image.name", "expected a file name")
+    return name
+
+
+def _add_people(text: NumberText, frame: FrameRows, entry: dict[str, Any], where: str) -> None:
+    for i, value in enumerate(_listed(text, entry.get("annorect", []), f"{where}.annorect")):
+        place = f"{where}.annorect[{i}]"
+        person = text.record(value, place)
+        # People who are only boxes are nothing to refine.
+        points = [
+            point
+            for group in _listed(text, person.get("annopoints", []), f"{place}.annopoints")
+            for point in _listed(text, text.record(group, place).get("point", []), f"{place}.annopoints.point")
+        ]
+        if points:
+            frame.add(_person(text, person, points, place))
+
+
+def _person(text: NumberText, record: dict[str, Any], points: list[Any], where: str) -> Person:
+    keypoints = np.full((len(POSETRACK_17), 2), -1)
+    scores = np.full(len(POSETRACK_17), -1)
+    for i, value in enumerate(points):
+        place = f"{where}.annopoints.point[{i}]"
+        point = {key: _single(item) for key, item in text.record(value, place, "id", "x", "y").items()}
+        joint = text.index(point["id"], f"{place}.id")
+        if joint >= len(POSETRACK_17) or keypoints[joint, 0] >= 0:
+            raise text.error(f"{place}.id", f"expected each of the joints 0 to 14 at most once, got {joint}")
+        keypoints[joint] = text.ordinals([point["x"], point["y"]], place)
+        if "score" in point:
+            scores[joint] = text.ordinals([point["score"]], f"{place}.score")[0]
+    single: dict[str, Any] = {key: _single(record[key]) for key in ("score", "track_id") if key in record}
+    track_id = optional_id(text, single, "track_id", where)
+    return Person(where, keypoints, _if_any(scores), optional_score(text, single, "score", where), track_id)
+
+
+def _if_any(scores: Ordinals) -> Ordinals | None:
+    return scores if (scores >= 0).any() else None
+
+
+FORMAT = Format("posetrack17", "PoseTrack 2017 annolist file or folder of such files", "json", _matches, _read)
