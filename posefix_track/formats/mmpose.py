@@ -49,11 +49,12 @@ def _read(source: Source, options: Options) -> PoseFile:
 def _frame(text: NumberText, record: dict[str, Any], where: str, frame_index: int) -> FrameRows:
     frame = FrameRows(frame_index=frame_index)
     for i, instance in enumerate(text.items(record["instances"], f"{where}.instances")):
-        frame.add(_person(text, instance, f"{where}.instances[{i}]"))
+        frame.add(read_instance(text, instance, f"{where}.instances[{i}]"))
     return frame
 
 
-def _person(text: NumberText, instance: Any, where: str) -> Person:
+def read_instance(text: NumberText, instance: Any, where: str) -> Person:
+    """The person of one entry of ``instances``."""
     record = text.record(instance, where, "keypoints")
     keypoints = nested_joints(text, record["keypoints"], f"{where}.keypoints", with_scores=False)
     scores = None

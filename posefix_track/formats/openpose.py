@@ -10,6 +10,7 @@ import numpy as np
 
 from posefix_track.errors import InputError
 from posefix_track.formats.file_names import split_number
+from posefix_track.formats.image_files import by_video, file_frame
 from posefix_track.formats.number_text import NumberText
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rows import FrameRows, JointNames, Person, flat_triplets, pose_file
@@ -39,11 +40,8 @@ def _read(source: Source, options: Options) -> PoseFile:
     frames = [_frame(text, i) for i, text in enumerate(texts)]
     _refuse_normalised(source, texts, frames)
     _refuse_mpi(source, frames, options)
-    videos: dict[str, list[FrameRows]] = {}
-    for text, frame in zip(texts, frames, strict=True):
-        prefix, number = split_number(_stem(text))
-        videos.setdefault("" if number is None else prefix.rstrip("_"), []).append(frame)
-    return pose_file("openpose", source.path, texts, videos, JointNames(options.keypoints, usual=BODY_25))
+    joints = JointNames(options.keypoints, usual=BODY_25)
+    return pose_file("openpose", source.path, texts, by_video(frames), joints)
 
 
 def _named_as_pose(text: NumberText) -> bool:
@@ -56,7 +54,7 @@ def _stem(text: NumberText) -> str:
 
 def _frame(text: NumberText, index: int) -> FrameRows:
     people = text.record(text.tree, "", "people")["people"]
-    frame = FrameRows(index, split_number(_stem(text))[1], _stem(text))
+    frame = file_frame(index, _stem(text))
     for i, person in enumerate(text.items(people, "people")):
         where = f"people[{i}]"
         _add_person(frame, text, text.record(person, where), where)
