@@ -11,16 +11,18 @@ from posefix_track.formats import known_formats, read_poses
 from tests.format_samples import (
     BUILDERS,
     FLAT,
+    JOINTS,
     frames,
     plain_dump,
     read_json,
+    sample_of,
     simple_scene,
 )
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 def test_every_format_is_told_from_its_content(name: str, tmp_path: Path) -> None:
-    sample = BUILDERS[name](simple_scene())
+    sample = sample_of(name)
     poses = read_poses(sample.place(tmp_path), **sample.options)
     assert poses.format == sample.format
     assert poses.format in dict(known_formats())
@@ -36,9 +38,9 @@ def test_suffixes_do_not_matter_where_the_content_speaks(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 def test_absent_joints_are_absent(name: str, tmp_path: Path) -> None:
-    sample = BUILDERS[name](simple_scene())
+    sample = sample_of(name)
     frame = read_poses(sample.place(tmp_path), **sample.options).sequences[0].frames[0]
-    assert frame.present.tolist() == [[k != 4 for k in range(17)]] * 2
+    assert frame.present.tolist() == [[k != 4 for k in range(JOINTS.get(name, 17))]] * 2
 
 
 # All JSON

@@ -28,7 +28,7 @@ HEADER = '{"format":"posefix_track","version":1,"keypoints":["nose"]}\n'
         ("{}", "no known pose format.*--format NAME"),
         ('[{"boxes": []}]', "no known pose format"),
         ("3", "no known pose format"),
-        ('{"annolist": []}', "no known pose format"),
+        ('{"annorect": []}', "no known pose format"),
         (json.dumps([PERSON, 3]), r"\[1\]: expected an object, got a number"),
         (json.dumps([PERSON, {"image_id": 1}]), r"\[1\]: 'keypoints' is missing"),
         (json.dumps([{**PERSON, "keypoints": FLAT[:-1]}]), r"\[0\].keypoints: expected x, y, score .* got 50"),
@@ -87,7 +87,7 @@ def test_bad_labels_are_refused_with_the_place(tmp_path: Path, content: str, mes
 def test_missing_paths_empty_folders_and_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read"):
         read_poses(tmp_path / "nothing.json")
-    with pytest.raises(InputError, match=r"no \.json or \.txt file"):
+    with pytest.raises(InputError, match=r"no \.json or \.txt or \.csv file"):
         read_poses(tmp_path)
     path = coco(simple_scene()).place(tmp_path)
     with pytest.raises(UsageError, match="unknown format 'cocoa'; known formats: posefix, "):

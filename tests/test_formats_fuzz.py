@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from posefix_track.errors import PosefixError
 from posefix_track.formats import read_poses
-from tests.format_samples import BUILDERS, HEIGHT, WIDTH, Sample, simple_scene
+from tests.format_samples import BUILDERS, HEIGHT, TEXT_FORMATS, WIDTH, Sample, sample_of
 
 SNIPPETS = [
     b'"',
@@ -73,18 +73,18 @@ def read_damaged(sample: Sample, damage: Callable[[bytes, random.Random], bytes]
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_damaged_bytes_are_refused_or_kept(name: str, seed: int) -> None:
-    read_damaged(BUILDERS[name](simple_scene()), damaged_bytes, seed)
+    read_damaged(sample_of(name), damaged_bytes, seed)
 
 
-@pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"ultralytics"}))
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - TEXT_FORMATS))
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_damaged_values_are_refused_or_kept(name: str, seed: int) -> None:
-    read_damaged(BUILDERS[name](simple_scene()), damaged_json, seed)
+    read_damaged(sample_of(name), damaged_json, seed)
 
 
 @settings(max_examples=100, deadline=None)
-@given(data=st.binary(max_size=60), suffix=st.sampled_from([".json", ".jsonl", ".txt", ""]))
+@given(data=st.binary(max_size=60), suffix=st.sampled_from([".json", ".jsonl", ".txt", ".csv", ""]))
 def test_any_bytes_are_refused_or_kept(data: bytes, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"poses{suffix}"

@@ -10,7 +10,25 @@ all of them: only the numbers that changed are replaced.
 from pathlib import Path
 
 from posefix_track.errors import InputError, UsageError
-from posefix_track.formats import alphapose, coco, mmpose, native, openpose, posetrack18, ultralytics
+from posefix_track.formats import (
+    alphapose,
+    by_image,
+    coco,
+    deeplabcut,
+    mediapipe,
+    mmpose,
+    mmpose_image,
+    native,
+    openpifpaf,
+    openpose,
+    posetrack17,
+    posetrack18,
+    posetrack21,
+    sleap,
+    ultralytics,
+    ultralytics_json,
+)
+from posefix_track.formats.boxes import has_only_boxes
 from posefix_track.formats.native import write_native
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.source import Format, Options, Source, load_source
@@ -21,11 +39,21 @@ __all__ = ["PoseFile", "known_formats", "read_poses", "write_native"]
 _FORMATS = (
     native.FORMAT,
     openpose.FORMAT,
+    posetrack21.FORMAT,
     posetrack18.FORMAT,
+    posetrack17.FORMAT,
     mmpose.FORMAT,
     alphapose.FORMAT,
+    by_image.CMU,
+    by_image.POSEFLOW,
     coco.FORMAT,
+    openpifpaf.FORMAT,
+    mmpose_image.FORMAT,
     ultralytics.FORMAT,
+    ultralytics_json.FORMAT,
+    deeplabcut.FORMAT,
+    sleap.FORMAT,
+    mediapipe.FORMAT,
 )
 
 
@@ -70,6 +98,8 @@ def _by_name(name: str) -> Format:
 
 def _sniffed(source: Source) -> Format:
     found = next((known for known in _FORMATS if known.matches(source)), None)
+    if found is None and has_only_boxes(source):
+        raise InputError(f"{source.path}: boxes only, no keypoints; give the file with the tracker's poses")
     if found is None:
         listed = "; ".join(f"{known.name} ({known.description})" for known in _FORMATS)
         raise InputError(f"{source.path} is of no known pose format: {listed}; say which with --format NAME")
