@@ -24,6 +24,7 @@ Float64 = npt.NDArray[np.float64]
 
 # The mean share of its box that a COCO person's segment covers; stands in where a file has no segment areas.
 AREA_OF_BOX = 0.53
+_LARGEST = 1e12
 
 
 @dataclass(frozen=True)
@@ -115,16 +116,20 @@ def read_coco_results(results: Path | Sequence[Mapping[str, Any]], truth: CocoTr
 
 
 def finite_numbers(values: object, count: int) -> Float64 | None:
-    """float64 [count], or None where ``values`` is anything but a flat list of that many finite numbers."""
+    """float64 [count], or None where ``values`` is anything but a flat list of that many finite numbers.
+
+    Numbers beyond 1e12 are none either: no image is that large, and their squares would overflow.
+    """
     if not isinstance(values, list | tuple) or len(values) != count:
         return None
     try:
         array = np.asarray(values)
     except (ValueError, OverflowError):
         return None
-    if array.ndim != 1 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
         return None
-    return array.astype(np.float64)
+    numbers = array.astype(np.float64)
+    return numbers if (np.abs(numbers) <= _LARGEST).all() else None
 
 
 def _read_lenient(path: Path, content: bytes) -> Any:
@@ -189,9 +194,12 @@ def _checked_person(person: Any, where: str, truth: CocoTruth) -> Record:
     bbox = finite_numbers(person["bbox"], 4) if person.get("bbox") else _box(keypoints)
     if bbox is None:
         raise InputError(f"{where}: bbox must be 4 finite numbers (x, y, width, height)")
-    area = finite_numbers([person.get("area") or AREA_OF_BOX * bbox[2] * bbox[3]], 1)
-    if area is None:
-        raise InputError(f"{where}: area must be a finite number")
+    stated = person.get("area")
+    area = finite_numbers([AREA_OF_BOX * bbox[2] * bbox[3] if stated is None else stated], 1)
+    if area is None or area[0] < 0:
+        raise InputError(f"{where}: area must be a finite number that is not negative, got {stated!r}")
+    if not all(isinstance(person.get(field, 0), int) for field in ("iscrowd", "num_keypoints")):
+        raise InputError(f"{where}: iscrowd and num_keypoints must be whole numbers")
     labelled = int((keypoints[2::3] > 0).sum())
     filled = {"category_id": truth.categories[0]["id"], "iscrowd": 0, "num_keypoints": labelled}
     return filled | person | {"bbox": bbox.tolist(), "area": float(area[0])}
@@ -209,7 +217,7 @@ def _notes(annotations: list[Record]) -> tuple[str, ...]:
         ("area", f"a person without an area in the file has {AREA_OF_BOX} x box"),
         ("bbox", "a person without a box in the file has the one round the labelled joints"),
     )
-    return tuple(text for field, text in texts if any(not a.get(field) for a in annotations))
+    return tuple(text for field, text in texts if any(a.get(field) in (None, []) for a in annotations))
 
 
 def _check_result(entry: Any, where: str, truth: CocoTruth, joints: int) -> None:

@@ -84,8 +84,8 @@ def _read_one(gt: Path, before: Path, after: Path) -> Comparison:
 def _posetrack_detections(truth: CocoTruth, content: Record, where: str) -> Detections:
     """Predictions in PoseTrack 2018 layout; frames are found by file name, joints by name."""
     predicted = checked_truth(content, where)
-    number = {image.get("file_name"): i for i, image in enumerate(truth.images)}
-    image_of = {image["id"]: number.get(image.get("file_name")) for image in predicted.images}
+    number = {str(image.get("file_name")): i for i, image in enumerate(truth.images)}
+    image_of = {image["id"]: number.get(str(image.get("file_name"))) for image in predicted.images}
     if predicted.annotations and not any(i is not None for i in image_of.values()):
         raise InputError(
             f"{where}: none of its images has a file_name of the annotation file; frames are matched by name"

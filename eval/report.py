@@ -18,6 +18,7 @@ from eval.report_tables import Metric, breakdown_table, headline, place_table, p
 
 _TEMPLATE = Path(__file__).with_name("report_template.html")
 _NO_PICTURES = "<p>No pictures: the page was made without the image folder (<code>--images</code>).</p>"
+_MOST_MESSAGES = 2
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def _people(tables: DiagnosisTables, images: Path | None) -> str:
     pictures = people_pictures(tables, images)
     parts = [("Most improved", pictures.improved), ("Most harmed", pictures.harmed)]
     html = "".join(f'<h3>{name}</h3><div class="people">{cards or "<p>Nobody.</p>"}</div>' for name, cards in parts)
-    return html + "".join(f"<p>{escape(text)}</p>" for text in pictures.missing)
+    more = len(pictures.missing) - _MOST_MESSAGES
+    messages = [*pictures.missing[:_MOST_MESSAGES], *([f"{more} more images could not be read"] if more > 0 else [])]
+    return html + "".join(f'<p class="hint">{escape(text)}</p>' for text in messages)
 
 
 def _notes(tables: DiagnosisTables) -> list[str]:

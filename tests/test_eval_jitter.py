@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.__main__ import main
@@ -38,6 +38,7 @@ def test_acceleration_of_a_joint_that_jumps_for_a_frame():
     assert found.acceleration_share == pytest.approx(found.acceleration / np.ptp(BODY, axis=0).max(), rel=0.05)
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 50), st.floats(-1e3, 1e3))
 def test_the_share_of_the_size_knows_no_scale_and_no_place(scale, shift):
     keypoints = _walk(6) + np.random.default_rng(1).normal(0, 4, (6, 17, 2))

@@ -2,7 +2,7 @@ import doctest
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -26,6 +26,7 @@ def test_sigmas_are_those_of_pycocotools():
     np.testing.assert_allclose(SIGMAS, COCOeval(iouType="keypoints").params.kpt_oks_sigmas, rtol=1e-15)
 
 
+@settings(deadline=None)
 @given(_POINTS, _POINTS, st.floats(1, 1e6))
 def test_similarity_lies_between_0_and_1_and_is_1_on_the_spot(x, y, area):
     truth = np.full((17, 2), 5.0)
