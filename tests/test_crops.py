@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posefix_track.crops import CropTransform, crop_transform, keypoint_boxes
@@ -28,6 +28,7 @@ def at_scale(scale: float, x: float = 0.0, y: float = 0.0) -> CropTransform:
     return CropTransform(np.array([[[scale, 0, -scale * x], [0, scale, -scale * y]]], np.float64), SIZE)
 
 
+@settings(deadline=None)
 @given(_corner, _corner, _side, _side, st.floats(-180, 180))
 def test_points_come_back_from_the_crop(x: float, y: float, width: float, height: float, degrees: float) -> None:
     transform = crop_transform(np.array([[x, y, x + width, y + height]]), SIZE, 1.25, degrees)
@@ -35,6 +36,7 @@ def test_points_come_back_from_the_crop(x: float, y: float, width: float, height
     assert np.abs(transform.to_image(transform.to_crop(points)) - points).max() < ROUND_TRIP_PX
 
 
+@settings(deadline=None)
 @given(_corner, _corner, _side, _side, st.floats(-180, 180), st.floats(0.5, 2))
 def test_the_map_is_the_originals(
     x: float, y: float, width: float, height: float, degrees: float, padding: float
@@ -142,6 +144,7 @@ def test_an_antialiased_crop_averages_the_pixels_that_fall_together() -> None:
         assert np.abs(crop[v, u] - block.mean((0, 1))).max() <= 1
 
 
+@settings(deadline=None)
 @given(st.floats(0.11, 0.49), st.floats(10, 60), st.floats(10, 50))
 def test_an_antialiased_gradient_keeps_its_place(scale: float, x: float, y: float) -> None:
     rows, columns = np.indices((600, 500))

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posefix_track.keypoints import COCO_17
@@ -32,6 +32,7 @@ def random_case(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     return logits.requires_grad_(), targets, valid
 
 
+@settings(deadline=None)
 @given(st.floats(0, 11.999), st.floats(0, 15.999))
 def test_a_target_sums_to_one_everywhere_inside(x: float, y: float) -> None:
     target = one_hot_heatmaps(torch.tensor([[[x, y]]]), (16, 12))

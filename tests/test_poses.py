@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -69,6 +69,7 @@ def test_without_scores_only_the_position_decides() -> None:
     assert present_joints(keypoints, None).tolist() == [[True, False, False]]
 
 
+@settings(deadline=None)
 @given(arrays(np.float32, (2, 3, 2), elements=st.floats(width=32)))
 def test_present_joints_are_always_finite(keypoints: np.ndarray) -> None:
     assert np.isfinite(keypoints[present_joints(keypoints, None)]).all()
