@@ -41,7 +41,8 @@ def labelled_frames(frames: int) -> Bool:
 
 def truth_document(name: str, frames: Sequence[FigureFrame], ignored: int, rng: np.random.Generator) -> Document:
     """Ground truth of a sequence; the first ``ignored`` people (the farthest) become ignore regions."""
-    images, annotations = _images(name, len(frames)), []
+    images = _images(name, len(frames))
+    annotations: list[Document] = []
     for frame, image in zip(frames, images, strict=True):
         regions = [_outline(points) for points in frame.keypoints[:ignored].astype(np.float64)]
         image["ignore_regions_x"] = [region[:, 0].tolist() for region in regions]
