@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from posefix_track import __version__
+from posefix_track.convert_cli import run_convert
 from posefix_track.errors import IncompleteError, PosefixError, UsageError
 from posefix_track.formats import known_formats
 from posefix_track.job import Job, Outcome, run_job
@@ -28,9 +29,13 @@ _OUT_OF_RESOURCES = 5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line -> exit code: 0 done, 2 usage, 3 bad input, 4 in part, 5 resources, 130 Ctrl-C."""
-    parsed = _parser().parse_args(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = None if arguments[:1] == ["convert"] else _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
+        if parsed is None:
+            print(run_convert(arguments[1:]))
+            return 0
         if parsed.demo is not None:
             from posefix_track.demo import run_demo
 
@@ -57,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Makes any tracker's human poses better: looks at the pixels again and moves every joint to where"
         " it really is. Same people, ids, order and fields out as in.",
         epilog=f"pose formats (told from the content):\n{formats}\n\nexit codes: 0 done, 2 usage, 3 bad input,"
-        " 4 done in part, 5 out of resources, 130 interrupted",
+        " 4 done in part, 5 out of resources, 130 interrupted\n\n"
+        "another format: posefix-track convert POSES --to FORMAT",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", nargs="?", type=Path, metavar="VIDEO|FOLDER", help="a video, or a folder of images")

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from posefix_track.errors import InputError, ResourceError
 from posefix_track.formats.atomic import write_file
 from posefix_track.formats.number_text import NumberText
 from posefix_track.formats.pose_file import PoseFile
+from posefix_track.formats.rounding import rounded_joints
 from posefix_track.formats.rows import (
     FrameRows,
     JointNames,
@@ -89,34 +91,37 @@ def write_native(path: Path, sequence: PoseSequence, video: Mapping[str, Any]) -
         InputError: a frame has no ``frame_index``.
         ResourceError: the disk does not take it.
     """
+    data = native_bytes(sequence, video)
+    try:
+        write_file(path, data)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def native_bytes(sequence: PoseSequence, video: Mapping[str, Any]) -> bytes:
+    """What ``write_native`` writes. Raises InputError where a frame has no ``frame_index``."""
     joints = list(sequence.keypoint_set.joints)
     header = {"format": _NAME, "version": _VERSION, "video": dict(video), "keypoints": joints}
     lines = [header, *(_frame_record(frame) for frame in sequence.frames)]
-    text = "".join(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n" for line in lines)
-    try:
-        write_file(path, text.encode())
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
+    return "".join(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n" for line in lines).encode()
 
 
 def _frame_record(frame: FramePoses) -> dict[str, Any]:
     if frame.frame_index is None:
         raise InputError(f"{frame!r} has no frame_index, which posefix_track's own format needs")
-    return {"frame": frame.frame_index, "poses": [_pose_record(frame, i) for i in range(len(frame))]}
+    joints = rounded_joints(frame)[..., : 2 if frame.scores is None else 3]
+    poses = [_pose_record(frame, i, joints[i]) for i in range(len(frame))]
+    return {"frame": frame.frame_index, "poses": poses}
 
 
-def _pose_record(frame: FramePoses, i: int) -> dict[str, Any]:
+def _pose_record(frame: FramePoses, i: int, joints: npt.NDArray[np.float64]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     if frame.track_ids is not None and frame.track_ids[i] is not None:
         track_id = frame.track_ids[i]
         record["id"] = int(track_id) if isinstance(track_id, int | np.integer) else str(track_id)
     if frame.person_scores is not None and np.isfinite(frame.person_scores[i]):
         record["score"] = round(float(frame.person_scores[i]), 4)
-    joints = np.where(frame.present[i][:, None], frame.keypoints[i], 0).astype(np.float64).round(2).tolist()
-    if frame.scores is not None:
-        scores = np.nan_to_num(np.where(frame.present[i], frame.scores[i], 0)).astype(np.float64).round(4).tolist()
-        joints = [[*joint, score] for joint, score in zip(joints, scores, strict=True)]
-    return {**record, "keypoints": joints}
+    return {**record, "keypoints": joints.tolist()}
 
 
 FORMAT = Format("posefix", "posefix_track's own JSON lines", "json_lines", _matches, _read)

@@ -1,0 +1,129 @@
+"""New pose files in the formats of other tools: file name -> bytes for one sequence of people with the right joints.
+
+Coordinates get 2 decimals, scores 4.
+"""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from posefix_track.errors import InputError
+from posefix_track.formats.file_names import image_number
+from posefix_track.formats.rounding import rounded_joints
+from posefix_track.poses import FramePoses, PoseSequence
+
+
+def file_name(text: str) -> str:
+    """``text`` without what could lead out of a folder: names come from files that nobody has checked."""
+    return re.sub(r"[^\w.-]+", "_", text)
+
+
+def _dumped(content: Any) -> bytes:
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _person_score(frame: FramePoses, i: int, joints: npt.NDArray[np.float64]) -> float:
+    """The person's own score, else the mean of its joints': both tools rank people by it, so there has to be one."""
+    if frame.person_scores is not None and np.isfinite(frame.person_scores[i]):
+        return round(float(frame.person_scores[i]), 4)
+    found = joints[joints[:, 2] > 0, 2]
+    return round(float(found.mean()), 4) if len(found) else 0.0
+
+
+def _id(frame: FramePoses, i: int) -> int | str | None:
+    track_id = None if frame.track_ids is None else frame.track_ids[i]
+    return track_id if track_id is None or isinstance(track_id, int) else str(track_id)
+
+
+def _numbered(sequence: PoseSequence) -> PoseSequence:
+    """With whole numbers for ids: as they are where all are, else counted from 0 in the order of appearance."""
+    ids = [i for frame in sequence.frames for i in frame.track_ids or () if i is not None]
+    if all(type(i) is int and i >= 0 for i in ids):
+        return sequence
+    numbers: dict[Any, int | None] = {i: n for n, i in enumerate(dict.fromkeys(ids))} | {None: None}
+    return replace(
+        sequence,
+        frames=tuple(
+            replace(frame, track_ids=frame.track_ids and tuple(numbers[i] for i in frame.track_ids))
+            for frame in sequence.frames
+        ),
+    )
+
+
+def coco(sequence: PoseSequence, name: str) -> dict[str, bytes]:
+    """COCO results. Raises InputError where a frame has no number."""
+    rows: list[dict[str, Any]] = []
+    for frame in sequence.frames:
+        if frame.frame_index is None:
+            raise InputError(f"{frame!r} has no number, but COCO results name pictures by numbers; try --to alphapose")
+        rows += _rows(frame, frame.frame_index, "track_id")
+    return {name: _dumped(rows)}
+
+
+def alphapose(sequence: PoseSequence, name: str) -> dict[str, bytes]:
+    """AlphaPose's default list."""
+    rows = [row for frame in sequence.frames for row in _rows(frame, _image_name(frame, "{}.jpg"), "idx")]
+    return {name: _dumped(rows)}
+
+
+def _image_name(frame: FramePoses, pattern: str) -> str:
+    """The frame's picture, unless its name would be taken for another frame number."""
+    if frame.frame_index is None or (frame.image_name and image_number(frame.image_name) == frame.frame_index):
+        return frame.image_name or ""
+    return pattern.format(frame.frame_index)
+
+
+def _rows(frame: FramePoses, image_id: int | str, id_key: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for i, joints in enumerate(rounded_joints(frame)):
+        row: dict[str, Any] = {"image_id": image_id, "category_id": 1, "keypoints": joints.ravel().tolist()}
+        row["score"] = _person_score(frame, i, joints)
+        rows.append(row if (track_id := _id(frame, i)) is None else {**row, id_key: track_id})
+    return rows
+
+
+def posetrack18(sequence: PoseSequence, name: str) -> dict[str, bytes]:
+    """A PoseTrack 2018 prediction file."""
+    pattern = f"images/{name.removesuffix('.json')}/{{:06d}}.jpg"
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, frame in enumerate(_numbered(sequence).frames):
+        images.append({"id": number, "frame_id": number, "file_name": _image_name(frame, pattern)})
+        for i, joints in enumerate(rounded_joints(frame)):
+            flags = np.where(joints[:, 2:] > 0, 1, 0)
+            annotation: dict[str, Any] = {"id": 100 * number + i, "image_id": number, "category_id": 1}
+            annotation["keypoints"] = np.concatenate([joints[:, :2], flags], axis=-1).ravel().tolist()
+            annotation["scores"] = [] if frame.scores is None else joints[:, 2].tolist()
+            if frame.person_scores is not None and np.isfinite(frame.person_scores[i]):
+                annotation["score"] = round(float(frame.person_scores[i]), 4)
+            if (track_id := _id(frame, i)) is not None:
+                annotation["track_id"] = track_id
+            annotations.append(annotation)
+    category = {"supercategory": "person", "id": 1, "name": "person", "keypoints": [*sequence.keypoint_set.joints]}
+    return {name: _dumped({"images": images, "annotations": annotations, "categories": [category]})}
+
+
+def openpose(sequence: PoseSequence, name: str) -> dict[str, bytes]:
+    """One file a frame. Raises InputError when two frames would have the same."""
+    files: dict[str, bytes] = {}
+    for frame in _numbered(sequence).frames:
+        file = f"{_openpose_stem(frame, name)}_keypoints.json"
+        if file in files:
+            raise InputError(f"two frames would be written to {file}, which holds one")
+        people = [
+            {"person_id": [-1 if (i := _id(frame, n)) is None else i], "pose_keypoints_2d": joints.ravel().tolist()}
+            for n, joints in enumerate(rounded_joints(frame))
+        ]
+        files[file] = _dumped({"version": 1.3, "people": people})
+    return files
+
+
+def _openpose_stem(frame: FramePoses, name: str) -> str:
+    if frame.frame_index is not None:
+        return f"{name}_{frame.frame_index:012d}"
+    return file_name(PurePosixPath(frame.image_name or "").stem)
