@@ -14,6 +14,15 @@ from torch import Tensor, nn
 
 from posefix_track.backbones import backbone, he_initialise
 from posefix_track.errors import InputError
+from posefix_track.heatmaps import (
+    block_mean,
+    gaussian_heatmaps,
+    gaussian_profiles,
+    heatmap_spread,
+    outer,
+    soft_argmax,
+    softmax_heatmaps,
+)
 from posefix_track.keypoints import KeypointSet, keypoint_set
 
 STRIDE = 4
@@ -145,9 +154,9 @@ class PoseFix(nn.Module):
         keypoints = torch.where(present[..., None] > 0, keypoints, torch.zeros_like(keypoints))
         down, across = gaussian_profiles(keypoints, (height, width), self.config.sigma)
         down = down * (present.float() * self.config.heatmap_peak)[..., None]
-        stages = self.backbone(torch.cat([self.normalised(images), _outer(down, across)], 1))
+        stages = self.backbone(torch.cat([self.normalised(images), outer(down, across)], 1))
         # A mean over blocks of a separable map is separable too: pooled poses cost next to nothing.
-        poses = [_outer(_block_mean(down, size), _block_mean(across, size)) for size in (16, 8, 4)]
+        poses = [outer(block_mean(down, size), block_mean(across, size)) for size in (16, 8, 4)]
         features = self.head(stages, poses)
         return self.head.final(features), features, stages[-1], keypoints
 
@@ -237,65 +246,6 @@ class Confidence(nn.Module):
         mass = (heatmaps * near_input).sum((2, 3)) * present
         near_refined = gaussian_heatmaps(refined / STRIDE, (heatmaps.shape[2], heatmaps.shape[3]), 1.0)
         sharpness = (heatmaps * near_refined).sum((2, 3))
-        spread = _spread(heatmaps) / self.height
+        spread = heatmap_spread(heatmaps) * STRIDE / self.height
         moved = (refined - keypoints).norm(dim=2) / self.height * present
         return torch.stack([peak, mass, sharpness, spread * 8, moved * 8, present], 2)
-
-
-def gaussian_heatmaps(keypoints: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
-    """exp(-|p - joint|^2 / (2 sigma^2)) on a pixel grid (paper eq. 1; peak 1).
-
-    Args:
-        keypoints: float32 [B, K, 2], sub-pixel centres in pixels of the grid; outside is allowed.
-        size: (height, width) of the grid.
-        sigma: pixels.
-
-    Returns:
-        float32 [B, K, height, width].
-    """
-    return _outer(*gaussian_profiles(keypoints, size, sigma))
-
-
-def gaussian_profiles(keypoints: Tensor, size: tuple[int, int], sigma: float) -> tuple[Tensor, Tensor]:
-    """The two factors of ``gaussian_heatmaps``, down [B, K, height] and across [B, K, width].
-
-    A Gaussian is separable: H + W exponentials a joint in place of H * W.
-    """
-    xs = torch.arange(size[1], device=keypoints.device, dtype=torch.float32)
-    ys = torch.arange(size[0], device=keypoints.device, dtype=torch.float32)
-    keypoints = keypoints.float() / sigma
-    across = torch.exp(-0.5 * (xs / sigma - keypoints[..., 0:1]) ** 2)
-    down = torch.exp(-0.5 * (ys / sigma - keypoints[..., 1:2]) ** 2)
-    return down, across
-
-
-def softmax_heatmaps(logits: Tensor) -> Tensor:
-    """Probabilities over the h*w cells of each joint, in float32 (half precision would cost 0.1 pixel)."""
-    return F.softmax(logits.float().flatten(2), dim=2).view(logits.shape)
-
-
-def soft_argmax(heatmaps: Tensor) -> Tensor:
-    """Expected (x, y) cell of probability maps [B, K, h, w] -> float32 [B, K, 2], cells counted from 0."""
-    xs = torch.arange(heatmaps.shape[3], device=heatmaps.device, dtype=torch.float32)
-    ys = torch.arange(heatmaps.shape[2], device=heatmaps.device, dtype=torch.float32)
-    x = (heatmaps.sum(2) * xs).sum(2)
-    y = (heatmaps.sum(3) * ys).sum(2)
-    return torch.stack([x, y], 2)
-
-
-def _outer(down: Tensor, across: Tensor) -> Tensor:
-    return down[..., :, None] * across[..., None, :]
-
-
-def _block_mean(profile: Tensor, size: int) -> Tensor:
-    return profile.unflatten(2, (-1, size)).mean(3)
-
-
-def _spread(heatmaps: Tensor) -> Tensor:
-    """Standard deviation of each probability map in crop pixels, [B, K]."""
-    xs = torch.arange(heatmaps.shape[3], device=heatmaps.device, dtype=torch.float32)
-    ys = torch.arange(heatmaps.shape[2], device=heatmaps.device, dtype=torch.float32)
-    across, down = heatmaps.sum(2), heatmaps.sum(3)
-    variance = (across * xs**2).sum(2) - (across * xs).sum(2) ** 2
-    variance = variance + (down * ys**2).sum(2) - (down * ys).sum(2) ** 2
-    return variance.clamp(min=0).sqrt() * STRIDE

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posefix_track.heatmaps import soft_argmax, softmax_heatmaps
 from posefix_track.keypoints import COCO_17
-from posefix_track.network import STRIDE, soft_argmax, softmax_heatmaps
+from posefix_track.network import STRIDE
 from trainer.losses import (
     confidence_loss,
     coordinate_loss,

@@ -7,15 +7,8 @@ import torch
 
 from posefix_track.backbones import BACKBONES
 from posefix_track.errors import InputError
-from posefix_track.network import (
-    STRIDE,
-    NetworkConfig,
-    PoseFix,
-    gaussian_heatmaps,
-    original_config,
-    soft_argmax,
-    softmax_heatmaps,
-)
+from posefix_track.heatmaps import gaussian_heatmaps, soft_argmax, softmax_heatmaps
+from posefix_track.network import STRIDE, NetworkConfig, PoseFix, original_config
 from trainer.losses import one_hot_heatmaps
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "posefix_reference" / "gaussian.npz"

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posefix_track.network import STRIDE, soft_argmax, softmax_heatmaps
+from posefix_track.heatmaps import soft_argmax, softmax_heatmaps
+from posefix_track.network import STRIDE
 
 
 def one_hot_heatmaps(keypoints: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from posefix_track.errors import InputError, PosefixError
-from posefix_track.network import STRIDE, PoseFix, soft_argmax, softmax_heatmaps
+from posefix_track.heatmaps import soft_argmax, softmax_heatmaps
+from posefix_track.network import STRIDE, PoseFix
 from posefix_track.weights import save_weights
 from trainer.checkpoints import load_checkpoint, save_checkpoint
 from trainer.datasets import load_dataset
+from trainer.error_model import load_error_model
 from trainer.losses import confidence_loss, coordinate_loss, heatmap_loss, keypoint_similarity, similarity_loss
 from trainer.recipe import Recipe, TrainConfig
 from trainer.rendered import rendered_dataset
@@ -76,7 +78,8 @@ def load_samples(recipe: Recipe, data: Path) -> Samples:
         _log.info("%s: %d people, %d skipped", config.annotations, len(dataset.people), dataset.skipped)
     if recipe.rendered.pictures:
         datasets.append(rendered_dataset(recipe.rendered.pictures, recipe.rendered.weight, recipe.train.seed))
-    return Samples(datasets, recipe)
+    model = recipe.synthesis.error_model
+    return Samples(datasets, recipe, load_error_model(data / model) if model else None)
 
 
 def training_step(network: PoseFix, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:

@@ -1,0 +1,72 @@
+"""Heatmaps: Gaussians of input poses, probability maps, and the coordinates read from them.
+
+B people, K joints; a map of (h, w) cells, cell (0, 0) at coordinate (0, 0).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def gaussian_heatmaps(keypoints: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
+    """exp(-|p - joint|^2 / (2 sigma^2)) on a pixel grid (paper eq. 1; peak 1).
+
+    Args:
+        keypoints: float32 [B, K, 2], sub-pixel centres in pixels of the grid; outside is allowed.
+        size: (height, width) of the grid.
+        sigma: pixels.
+
+    Returns:
+        float32 [B, K, height, width].
+    """
+    return outer(*gaussian_profiles(keypoints, size, sigma))
+
+
+def gaussian_profiles(keypoints: Tensor, size: tuple[int, int], sigma: float) -> tuple[Tensor, Tensor]:
+    """The two factors of ``gaussian_heatmaps``, down [B, K, height] and across [B, K, width].
+
+    A Gaussian is separable: H + W exponentials a joint in place of H * W.
+    """
+    ys, xs = _cells(size, keypoints)
+    keypoints = keypoints.float() / sigma
+    across = torch.exp(-0.5 * (xs / sigma - keypoints[..., 0:1]) ** 2)
+    down = torch.exp(-0.5 * (ys / sigma - keypoints[..., 1:2]) ** 2)
+    return down, across
+
+
+def softmax_heatmaps(logits: Tensor) -> Tensor:
+    """Probabilities over the h*w cells of each joint, in float32 (half precision would cost 0.1 pixel)."""
+    return F.softmax(logits.float().flatten(2), dim=2).view(logits.shape)
+
+
+def soft_argmax(heatmaps: Tensor) -> Tensor:
+    """Expected (x, y) cell of probability maps [B, K, h, w] -> float32 [B, K, 2], cells counted from 0."""
+    ys, xs = _cells((heatmaps.shape[2], heatmaps.shape[3]), heatmaps)
+    x = (heatmaps.sum(2) * xs).sum(2)
+    y = (heatmaps.sum(3) * ys).sum(2)
+    return torch.stack([x, y], 2)
+
+
+def _cells(size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column numbers of a grid, on the device of ``like``."""
+    rows, columns = (torch.arange(n, device=like.device, dtype=torch.float32) for n in size)
+    return rows, columns
+
+
+def outer(down: Tensor, across: Tensor) -> Tensor:
+    """Profiles [B, K, H] and [B, K, W] -> maps [B, K, H, W]."""
+    return down[..., :, None] * across[..., None, :]
+
+
+def block_mean(profile: Tensor, size: int) -> Tensor:
+    """Mean over blocks of ``size``: [B, K, L] -> [B, K, L / size]."""
+    return F.avg_pool1d(profile, size)
+
+
+def heatmap_spread(heatmaps: Tensor) -> Tensor:
+    """Standard deviation of probability maps [B, K, h, w] in cells, [B, K]."""
+    ys, xs = _cells((heatmaps.shape[2], heatmaps.shape[3]), heatmaps)
+    across, down = heatmaps.sum(2), heatmaps.sum(3)
+    variance = (across * xs**2).sum(2) - (across * xs).sum(2) ** 2
+    variance = variance + (down * ys**2).sum(2) - (down * ys).sum(2) ** 2
+    return variance.clamp(min=0).sqrt()
