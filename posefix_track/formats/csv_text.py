@@ -20,14 +20,14 @@ def parse_csv(path: Path, data: bytes) -> NumberText:
     start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
     for line_number, line in enumerate(data[start:].splitlines(keepends=True), start=1):
         row: list[int | str] = []
-        for first, cell in _cells(path, line, line_number):
+        for first, cell in _cells(path, line, line_number) if line.strip() else ():
             if not cell or PLAIN_NUMBER.fullmatch(cell):
                 row.append(len(numbers))
                 numbers.append(float(cell) if cell else np.nan)
                 spans.extend((start + first, start + first + len(cell)))
             else:
                 row.append(cell.decode("utf-8", "surrogateescape").replace('""', '"'))
-        tree += [(line_number, row)] if line.strip() else []
+        tree += [(line_number, row)] if row else []
         start += len(line)
     return NumberText(path, data, tree, np.array(numbers), np.array(spans, dtype=np.int64).reshape(-1, 2))
 
