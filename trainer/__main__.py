@@ -2,7 +2,9 @@
 
 import argparse
 import logging
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,11 +26,16 @@ def main() -> int:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--imagenet", type=Path, help="ONNX file of an ImageNet MobileNetV2 to start the backbone from")
     start.add_argument("--weights", type=Path, help="weights to start from; the recipe's input size wins")
+    parser.add_argument("--error-model", type=Path, help="file of python -m trainer.error_model, for input poses")
     parser.add_argument("--workers", type=int, default=1, help="loader processes (default 1)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         recipe = read_recipe(arguments.recipe)
+        if arguments.error_model:
+            path = os.path.relpath(arguments.error_model, arguments.data)
+            synthesis = replace(recipe.synthesis, error_model=path)
+            recipe = replace(recipe, synthesis=synthesis)
         network = _start(recipe, arguments)
         train(recipe, arguments.data, arguments.out, network, arguments.workers)
     except PosefixError as error:

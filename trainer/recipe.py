@@ -35,12 +35,20 @@ class SynthesisConfig:
         inversion: probability that the arms, the legs or all limbs are exchanged left and right as a whole.
         absent: probability that a single joint is missing from the input; a fifth of it, that a whole side's limb is.
         absent_head: probability that head_bottom and head_top are both missing, as from any COCO tracker.
+        error_model: file of ``python -m trainer.error_model`` below the data root, whose statuses, distances and absent
+            joints replace the published ones and ``absent``; "" for none. With ``inversion`` and ``absent_head`` at 0
+            nothing is added to it.
+        corrupted_partners, first_swapped_partner_repels, paper_radii: see ``posefix_track.synthesis.SynthesisRules``.
     """
 
     estimate_share: float = 0.0
     inversion: float = 0.03
     absent: float = 0.03
     absent_head: float = 0.5
+    error_model: str = ""
+    corrupted_partners: bool = False
+    first_swapped_partner_repels: bool = False
+    paper_radii: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """People -> training batches: synthetic input poses, crops as at test time, augmentation; seeded by step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from posefix_track.crops import CropTransform, crop_transform, keypoint_boxes
 from posefix_track.keypoints import UNION_19
-from posefix_track.synthesis import People, synthesise
+from posefix_track.synthesis import ErrorModel, People, SynthesisRules, synthesise
 from trainer.datasets import Dataset, Person
 from trainer.recipe import AugmentConfig, Recipe, SynthesisConfig
 
@@ -55,8 +55,8 @@ class Batch:
 class Samples(torch.utils.data.Dataset[Batch]):
     """Batch number ``step`` of a run; the same for the same recipe, data and step."""
 
-    def __init__(self, datasets: list[Dataset], recipe: Recipe) -> None:
-        self.datasets, self.recipe = datasets, recipe
+    def __init__(self, datasets: list[Dataset], recipe: Recipe, error_model: ErrorModel | None = None) -> None:
+        self.datasets, self.recipe, self.error_model = datasets, recipe, error_model
         weights = np.array([d.weight for d in datasets], np.float64)
         self.shares = weights / weights.sum()
 
@@ -70,7 +70,7 @@ class Samples(torch.utils.data.Dataset[Batch]):
         chosen = rng.choice(len(self.datasets), self.recipe.train.batch_size, p=self.shares)
         drawn = [(self.datasets[d], self._draw(self.datasets[d], rng)) for d in chosen]
         people = [person for _, person in drawn]
-        poses, present = input_poses(people, self.recipe.synthesis, rng)
+        poses, present = input_poses(people, self.recipe.synthesis, rng, self.error_model)
         images = [dataset.images.read(person.image) for dataset, person in drawn]
         return make_batch(people, images, poses, present, self.recipe, rng)
 
@@ -79,16 +79,23 @@ class Samples(torch.utils.data.Dataset[Batch]):
         return dataset.people[int(rng.integers(len(dataset.people)))]
 
 
-def input_poses(people: list[Person], config: SynthesisConfig, rng: np.random.Generator) -> tuple[Float64, Bool]:
+def input_poses(
+    people: list[Person], config: SynthesisConfig, rng: np.random.Generator, error_model: ErrorModel | None = None
+) -> tuple[Float64, Bool]:
     """Erroneous input poses [B, 19, 2] and which joints they have [B, 19], in image pixels."""
     stacked, known = _stacked(people)
-    poses, _ = synthesise(stacked, UNION_19, rng)
+    rules = SynthesisRules(config.corrupted_partners, config.first_swapped_partner_repels, config.paper_radii)
+    if error_model is not None:
+        # Its similarities were measured by the area of OKS, the published distances go by the box.
+        stacked = replace(stacked, area=stacked.area * AREA_SHARE)
+    poses, _ = synthesise(stacked, UNION_19, rng, rules=rules, error_model=error_model)
     present = known.copy()
     real = (rng.random(len(people)) < config.estimate_share) & np.array([p.estimated.any() for p in people])
     for i in np.flatnonzero(real):
         poses[i], present[i] = people[i].estimate, people[i].estimated
     _invert(poses, config.inversion, ~real, rng)
-    present &= ~_absent(present.shape, config, rng)
+    rates = None if error_model is None else error_model.absent[error_model.band(stacked.labelled.sum(1))]
+    present &= ~_absent(present.shape, config, rng, rates)
     empty = ~present.any(1)
     present[empty] = known[empty]
     return poses, present
@@ -116,9 +123,9 @@ def _invert(poses: Float64, probability: float, allowed: Bool, rng: np.random.Ge
         poses[i, joints] = poses[i, UNION_19.flip_index[joints]]
 
 
-def _absent(shape: tuple[int, ...], config: SynthesisConfig, rng: np.random.Generator) -> Bool:
-    absent = rng.random(shape) < config.absent
-    for limb in (_ARMS[:3], _ARMS[3:], _LEGS[:3], _LEGS[3:]):
+def _absent(shape: tuple[int, ...], config: SynthesisConfig, rng: np.random.Generator, rates: Float64 | None) -> Bool:
+    absent = rng.random(shape) < (config.absent if rates is None else rates)
+    for limb in (_ARMS[:3], _ARMS[3:], _LEGS[:3], _LEGS[3:]) if rates is None else ():
         absent[:, limb[1:]] |= rng.random((shape[0], 1)) < config.absent / 5
     absent[:, _HEAD] |= rng.random((shape[0], 1)) < config.absent_head
     return absent
