@@ -1,5 +1,13 @@
-"""Start a MobileNetV2 backbone from an ImageNet classifier stored as ONNX (batch norm folded, weights maybe int8)."""
+"""`python -m trainer.import_imagenet FILE -o start.safetensors --backbone NAME`: start from an ImageNet classifier.
 
+A ResNet in torchvision's layout (import_resnet.py), or a MobileNetV2 stored as ONNX with batch norm folded into the
+convolutions and weights that may be int8. ``python -m trainer --weights`` starts from the file.
+"""
+
+import argparse
+import hashlib
+import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +16,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from posefix_track.errors import InputError
-from posefix_track.network import PoseFix
+from posefix_track.backbones import BACKBONES
+from posefix_track.crops import crop_transform
+from posefix_track.errors import InputError, PosefixError, UsageError
+from posefix_track.image_folder import ImageFolder
+from posefix_track.keypoints import KEYPOINT_SETS
+from posefix_track.network import NetworkConfig, PoseFix
+from posefix_track.weights import save_weights
+from trainer.import_resnet import import_resnet
+
+_log = logging.getLogger(__name__)
 
 # Spread of the fresh pose slices of the first convolution: at a heatmap peak of 2 they then speak about as loudly as
 # the three image slices.
@@ -100,3 +116,64 @@ def _set_batch_norms(network: PoseFix, biases: list[Tensor], images: Tensor) -> 
     network.backbone(torch.cat([pixels, silent], 1))
     for handle in handles:
         handle.remove()
+
+
+def typical_crops(folder: Path, input_size: tuple[int, int]) -> Tensor:
+    """Middles of up to 64 images of a folder, uint8 [B, H, W, 3] BGR: what the batch norms are set from."""
+    source = ImageFolder(folder)
+    names = source.names[:: -(-len(source.names) // 64)]
+    return torch.from_numpy(np.concatenate([_middle(source.read(name).image, input_size) for name in names]))
+
+
+def _middle(image: npt.NDArray[np.uint8], input_size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    (height, width), aspect = image.shape[:2], input_size[1] / input_size[0]
+    half = np.array([min(width, height * aspect), min(height, width / aspect)]) / 2
+    centre = np.array([width, height]) / 2
+    return crop_transform(np.concatenate([centre - half, centre + half])[None], input_size, 1.0).crop(image)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse arguments, write a start file for ``python -m trainer --weights``, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.import_imagenet", description=__doc__)
+    parser.add_argument("file", type=Path, help="torchvision ResNet (.pth, .safetensors) or MobileNetV2 (.onnx)")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="weights file to write (.safetensors)")
+    parser.add_argument("--backbone", choices=BACKBONES, required=True, help="what the file holds")
+    parser.add_argument(
+        "--input-size", type=_size, default=NetworkConfig.input_size, help="height x width of the crops"
+    )
+    parser.add_argument("--keypoints", choices=KEYPOINT_SETS, default=NetworkConfig.keypoints, help="joints to train")
+    parser.add_argument("--images", type=Path, help="folder of crops of people; MobileNetV2's batch norms need it")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        _convert(parsed)
+    except PosefixError as error:
+        _log.error("error: %s", error)
+        return error.exit_code
+    return 0
+
+
+def _convert(parsed: argparse.Namespace) -> None:
+    if parsed.output.exists() and not parsed.overwrite:
+        raise UsageError(f"{parsed.output} already exists; choose another output or add --overwrite")
+    network = PoseFix(NetworkConfig(parsed.backbone, parsed.keypoints, parsed.input_size))
+    if parsed.backbone != "mobilenet_v2":
+        import_resnet(parsed.file, network)
+    elif parsed.images:
+        import_mobilenet(parsed.file, network, typical_crops(parsed.images, parsed.input_size))
+    else:
+        raise UsageError("give --images FOLDER: MobileNetV2's ONNX file has no batch statistics of its own")
+    info = {"imported_from": parsed.file.name, "sha256": hashlib.sha256(parsed.file.read_bytes()).hexdigest()}
+    parsed.output.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(parsed.output, network, info | {"trained_on": ["ImageNet (backbone only)"]}, torch.float32)
+    _log.info("%s: %s, %s, crops of %dx%d", parsed.output, parsed.backbone, parsed.keypoints, *parsed.input_size)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = text.split("x")
+    return int(height), int(width)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
