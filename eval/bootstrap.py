@@ -43,7 +43,7 @@ def share(numerator: npt.ArrayLike, denominator: npt.ArrayLike, weights: Float64
     """
     top, bottom = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     tops, bottoms = np.append(top.sum(), weights @ top), np.append(bottom.sum(), weights @ bottom)
-    return np.divide(tops, bottoms, out=np.full(len(tops), np.nan), where=bottoms > 0)
+    return np.asarray(np.divide(tops, bottoms, out=np.full(len(tops), np.nan), where=bottoms > 0))
 
 
 def interval(samples: Float64) -> Interval:

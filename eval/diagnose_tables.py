@@ -123,8 +123,9 @@ class DiagnosisTables:
         bins = round(1 / OKS_BIN)
         number = np.minimum((before / OKS_BIN).astype(np.int64), bins - 1)
         people = np.bincount(number, minlength=bins)
-        means = [np.bincount(number, oks, bins) / np.where(people > 0, people, np.nan) for oks in (before, after)]
-        return OksBins(np.arange(bins + 1) * OKS_BIN, people, means[0], means[1])
+        some = np.where(people > 0, people, np.nan)
+        means = [np.asarray(np.bincount(number, oks, bins) / some, np.float64) for oks in (before, after)]
+        return OksBins(np.asarray(np.arange(bins + 1) * OKS_BIN, np.float64), people, means[0], means[1])
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:

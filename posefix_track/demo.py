@@ -71,13 +71,21 @@ def _tracked_frame(index: int, frame: FigureFrame, rng: np.random.Generator) -> 
     others = [[other for other in range(people) if other != person] for person in range(people)]
     extent = frame.bbox_xyxy[:, 2:] - frame.bbox_xyxy[:, :2]
     area = extent.prod(1).astype(np.float64)
-    clean = People(keypoints, visible, keypoints[others], visible[others], area)
+    # Joints are only taken for those of people whose boxes touch.
+    near = visible[others] & _touching(frame.bbox_xyxy)[np.arange(people)[:, None], others][..., None]
+    clean = People(keypoints, visible, keypoints[others], near, area)
     poses, status = synthesise(clean, COCO_17, rng)
     scores = np.where(status == 0, 0.9, 0.5).astype(np.float32)
     return FramePoses(
         poses.astype(np.float32), frame_index=index, scores=scores, track_ids=tuple(range(people)),
         person_scores=scores.mean(1),
     )  # fmt: skip
+
+
+def _touching(boxes: Float) -> npt.NDArray[np.bool_]:
+    """bool [N, N]: which boxes (x1, y1, x2, y2) overlap."""
+    low, high = np.maximum(boxes[:, None, :2], boxes[:, :2]), np.minimum(boxes[:, None, 2:], boxes[:, 2:])
+    return np.asarray((low < high).all(-1))
 
 
 def _coco(columns: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -126,7 +126,7 @@ def count_errors(
 
 def match(group: Group, poses: list[Pose]) -> Iterator[tuple[int, Pose]]:
     """(person, pose) pairs: by annotation id, the rest by falling score to the most similar person still free."""
-    free = group.labelled.any(1)
+    free = np.asarray(group.labelled.any(1))
     number = {person: i for i, person in enumerate(group.ids)}
     by_score = sorted(poses, key=lambda pose: -pose.score)
     for pose in by_score:
