@@ -157,6 +157,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _convert(parsed: argparse.Namespace) -> None:
     if parsed.output.exists() and not parsed.overwrite:
         raise UsageError(f"{parsed.output} already exists; choose another output or add --overwrite")
+    # The head and the pose slices are random: the same command gives the same file.
+    torch.manual_seed(0)
     network = PoseFix(NetworkConfig(parsed.backbone, parsed.keypoints, parsed.input_size))
     if parsed.backbone != "mobilenet_v2":
         import_resnet(parsed.file, network)
