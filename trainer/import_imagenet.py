@@ -157,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _convert(parsed: argparse.Namespace) -> None:
     if parsed.output.exists() and not parsed.overwrite:
         raise UsageError(f"{parsed.output} already exists; choose another output or add --overwrite")
-    # The head and the pose slices are random: the same command gives the same file.
+    # The head and the pose slices are random: the same command gives the same weights.
     torch.manual_seed(0)
     network = PoseFix(NetworkConfig(parsed.backbone, parsed.keypoints, parsed.input_size))
     if parsed.backbone != "mobilenet_v2":
