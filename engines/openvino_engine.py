@@ -16,7 +16,7 @@ Float = npt.NDArray[np.float32]
 class OpenVinoEngine:
     """FP32 on all cores; one request at a time uses them all."""
 
-    def __init__(self, network: nn.Module, input_size: tuple[int, int], joints: int, max_batch: int = 16) -> None:
+    def __init__(self, network: nn.Module, input_size: tuple[int, int], joints: int, max_batch: int = 8) -> None:
         model = _converted(network, input_size, joints)
         # FP32 is asked for by name: newer CPUs would otherwise silently run BF16.
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}

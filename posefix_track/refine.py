@@ -14,7 +14,7 @@ from posefix_track.refiner import PoseRefiner, Prepared, RefinedPoses
 from posefix_track.report import Report
 
 # Frames whose people may wait for each other to fill a batch; bounds the memory that pictures take.
-MAX_LATENCY = 16
+MAX_LATENCY = 8
 # Poses without a picture beyond this share mean the wrong video, not a damaged one.
 MAX_MISSING = 0.05
 
