@@ -30,16 +30,18 @@ class Pairing:
     """
 
     def __init__(self, source: FrameSource, sequence: PoseSequence, every_frame: bool = False) -> None:
-        self._source, self._sequence, self._every_frame = source, sequence, every_frame
+        self._source, self._every_frame = source, every_frame
+        # PoseTrack lists pictures without people, and may not ship them: nobody waits for those.
+        self._waiting = [(i, poses) for i, poses in enumerate(sequence.frames) if len(poses)]
         self.unmatched: dict[int, str] = {}
 
     def surely_missing(self) -> int:
-        """Frames with poses that the source cannot have, as far as is known before reading it."""
+        """Frames with people that the source cannot have, as far as is known before reading it."""
         if isinstance(self._source, ImageFolder):
             folder = self._source
-            return sum(folder.find(_name_in(folder, poses)) is None for poses in self._sequence.frames)
+            return sum(folder.find(_name_in(folder, poses)) is None for _, poses in self._waiting)
         count = self._source.frame_count_hint
-        return 0 if count is None else sum((f.frame_index or 0) >= count for f in self._sequence.frames)
+        return 0 if count is None else sum((poses.frame_index or 0) >= count for _, poses in self._waiting)
 
     def __iter__(self) -> Iterator[Pair]:
         if isinstance(self._source, ImageFolder):
@@ -48,7 +50,7 @@ class Pairing:
 
     def _from_video(self) -> Iterator[Pair]:
         waiting = defaultdict(list)
-        for position, poses in enumerate(self._sequence.frames):
+        for position, poses in self._waiting:
             if poses.frame_index is None:
                 raise InputError(
                     f"poses name the image {poses.image_name!r}, but {self._source.path} is a video;"
@@ -66,7 +68,7 @@ class Pairing:
 
     def _from_folder(self, folder: ImageFolder) -> Iterator[Pair]:
         waiting = defaultdict(list)
-        for position, poses in enumerate(self._sequence.frames):
+        for position, poses in self._waiting:
             waiting[_name_in(folder, poses)].append(position)
         names = [*waiting]
         if self._every_frame:

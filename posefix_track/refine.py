@@ -161,8 +161,9 @@ def _count_the_rest(sequence: PoseSequence, after: list[FramePoses], pairing: Pa
 
 
 def _check_coverage(missing: int, sequence: PoseSequence, options: Options, source: FrameSource) -> None:
-    if missing > options.max_missing * len(sequence.frames):
+    frames = sum(len(poses) > 0 for poses in sequence.frames)
+    if missing > options.max_missing * frames:
         raise InputError(
-            f"{missing} of {len(sequence.frames)} frames with poses are not in {source.path}; check that pictures and"
+            f"{missing} of {frames} frames with poses are not in {source.path}; check that pictures and"
             " poses belong together, or let them pass with --max-missing 1"
         )

@@ -191,6 +191,15 @@ def test_poses_without_a_picture_pass_through_or_stop_the_run(tmp_path: Path) ->
     assert after.frames[8] is before.frames[8]
 
 
+def test_nobody_waits_for_pictures_without_people(tmp_path: Path) -> None:
+    empty = (FramePoses(np.zeros((0, 17, 2), np.float32), image_name=f"missing{i}.png") for i in range(5))
+    before = PoseSequence(COCO_17, (FramePoses(people(1), image_name="0000.png"), *empty))
+    report = Report()
+    with open_source(image_folder(tmp_path / "images", 1)) as source:
+        refine_sequence(source, before, refiner(ShiftEngine((2, 0))), report)
+    assert (report.frames, report.missing_frames, report.joints_moved) == (1, 0, 17)
+
+
 def test_refined_scores_are_written_only_where_the_network_knows_the_joint(tmp_path: Path) -> None:
     scores = np.full((2, 25), 0.25, np.float32)
     before = PoseSequence(BODY_25, (FramePoses(people(2, 25), frame_index=0, scores=scores),))
