@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from posefix_track.background import in_background
+from posefix_track.batching import in_batches
 from posefix_track.errors import InputError
 from posefix_track.frames import Frame, FrameSource
 from posefix_track.pairing import Pair, Pairing
@@ -57,6 +58,10 @@ class _Work:
     positions: tuple[int, ...]
     prepared: tuple[Prepared, ...]
 
+    def people(self) -> int:
+        """People to look at."""
+        return sum(len(prepared.rows) for prepared in self.prepared)
+
 
 def refine_sequence(
     source: FrameSource,
@@ -90,7 +95,7 @@ def refine_sequence(
     after = list(sequence.frames)
     works = _prepared(pairing, sequence, refiner, report, options)
     with in_background(works, options.max_latency) as ahead:
-        for group in _groups(ahead, refiner.people_per_call, options.max_latency):
+        for group in in_batches(ahead, _Work.people, refiner.people_per_call, options.max_latency):
             with report.timed("engine"):
                 results = iter([*refiner.run([p for work in group for p in work.prepared])])
             for work in group:
@@ -123,20 +128,6 @@ def _prepared(
             frames = (sequence.frames[position] for position in pair.positions)
             prepared = tuple(refiner.prepare(pair.frame.image, f.keypoints, f.scores) for f in frames)
         yield _Work(pair.frame, pair.positions, prepared)
-
-
-def _groups(works: Iterable[_Work], people_per_call: int, max_latency: int) -> Iterator[list[_Work]]:
-    """Consecutive frames whose people make up a batch."""
-    group: list[_Work] = []
-    people = 0
-    for work in works:
-        group.append(work)
-        people += sum(len(prepared.rows) for prepared in work.prepared)
-        if people >= people_per_call or len(group) >= max_latency:
-            yield group
-            group, people = [], 0
-    if group:
-        yield group
 
 
 def _refined(before: FramePoses, result: RefinedPoses, options: Options, report: Report) -> FramePoses:

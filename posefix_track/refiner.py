@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from engines import Engine, compile_engine
 from engines.engine import EngineError
+from posefix_track.batching import in_batches
 from posefix_track.crops import CropTransform, crop_transform, keypoint_boxes
 from posefix_track.errors import InputError, ResourceError
 from posefix_track.keypoints import KeypointSet, keypoint_set
@@ -160,14 +161,9 @@ class PoseRefiner:
 
         People of up to ``max_latency`` frames wait for each other so that the engine gets full batches.
         """
-        waiting: list[Prepared] = []
-        for frame_and_poses in frames_and_poses:
-            waiting.append(self.prepare(*frame_and_poses))
-            people = sum(len(frame.rows) for frame in waiting)
-            if people >= self.people_per_call or len(waiting) >= max_latency:
-                yield from self.run(waiting)
-                waiting = []
-        yield from self.run(waiting)
+        prepared = (self.prepare(*frame_and_poses) for frame_and_poses in frames_and_poses)
+        for group in in_batches(prepared, lambda frame: len(frame.rows), self.people_per_call, max_latency):
+            yield from self.run(group)
 
     def prepare(
         self, frame_bgr: Image, keypoints: npt.NDArray[np.floating], scores: npt.NDArray[np.floating] | None = None
@@ -186,7 +182,7 @@ class PoseRefiner:
         return Prepared(keypoints, rows, crops, inputs, present[rows], transform)
 
     def run(self, frames: list[Prepared]) -> Iterator[RefinedPoses]:
-        """Run the people of several prepared frames through the engine together."""
+        """Run the people of several prepared frames through the engine together; one result a frame."""
         if not frames:
             return
         outputs = self._infer(
