@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Float = npt.NDArray[np.float32]
 
@@ -36,6 +36,23 @@ class Engine(Protocol):
 
         Returns:
             float32 [B, K, 2] keypoints in crop pixels, and float32 [B, K, 2] as the network defines it.
+        """
+        ...
+
+
+class TensorEngine(Engine, Protocol):
+    """An engine that also takes and gives tensors that lie on its device.
+
+    Attributes:
+        device: where.
+    """
+
+    device: torch.device
+
+    def run(self, images: Tensor, keypoints: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``__call__``, with tensors of the same shapes and types on ``device``.
+
+        On a GPU it only queues work on the current stream and waits for nothing; the results are the caller's to keep.
         """
         ...
 
