@@ -39,6 +39,11 @@ def softmax_heatmaps(logits: Tensor) -> Tensor:
     return F.softmax(logits.float().flatten(2), dim=2).view(logits.shape)
 
 
+def log_softmax_heatmaps(logits: Tensor) -> Tensor:
+    """Logarithms of ``softmax_heatmaps``: what a cross-entropy is measured on without loss of small numbers."""
+    return F.log_softmax(logits.float().flatten(2), dim=2).view(logits.shape)
+
+
 def soft_argmax(heatmaps: Tensor) -> Tensor:
     """Expected (x, y) cell of probability maps [B, K, h, w] -> float32 [B, K, 2], cells counted from 0."""
     ys, xs = _cells((heatmaps.shape[2], heatmaps.shape[3]), heatmaps)

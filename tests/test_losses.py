@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posefix_track.heatmaps import soft_argmax, softmax_heatmaps
+from posefix_track.heatmaps import log_softmax_heatmaps, soft_argmax, softmax_heatmaps
 from posefix_track.keypoints import COCO_17
 from posefix_track.network import STRIDE
 from trainer.losses import (
@@ -22,7 +22,17 @@ from trainer.losses import (
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "posefix_reference"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="no ../shared/golden beside the checkout")
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-LOSSES = pytest.mark.parametrize("loss", [heatmap_loss, coordinate_loss], ids=lambda f: f.__name__)
+
+
+def of_heatmaps(logits: torch.Tensor, targets: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    return heatmap_loss(log_softmax_heatmaps(logits), targets, valid)
+
+
+def of_coordinates(logits: torch.Tensor, targets: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    return coordinate_loss(soft_argmax(softmax_heatmaps(logits)), targets, valid)
+
+
+LOSSES = pytest.mark.parametrize("loss", [of_heatmaps, of_coordinates], ids=lambda f: f.__name__)
 
 
 def random_case(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -74,8 +84,8 @@ def test_losses_equal_recorded_ones() -> None:
     targets, valid = torch.from_numpy(golden["target_coord"]), torch.from_numpy(golden["target_valid"]) > 0
     # The original averages over all joints, invalid ones included.
     share = valid.float().mean()
-    heatmap = heatmap_loss(logits, targets, valid) * share
-    coordinate = coordinate_loss(logits, targets, valid) * share
+    heatmap = of_heatmaps(logits, targets, valid) * share
+    coordinate = of_coordinates(logits, targets, valid) * share
     np.testing.assert_allclose(heatmap.item(), golden["loss_heatmap"], rtol=1e-5)
     np.testing.assert_allclose(coordinate.item(), golden["loss_coord"], rtol=1e-5)
     np.testing.assert_allclose(soft_argmax(softmax_heatmaps(logits)).detach() * STRIDE, golden["coord"], atol=1e-3)
@@ -94,7 +104,7 @@ def test_losses_equal_a_slow_sum_over_valid_joints(loss: Loss) -> None:
         probability = logits[b, k].detach().double().exp()
         probability /= probability.sum()
         x, y = (targets[b, k].double() / STRIDE).tolist()
-        if loss is coordinate_loss:
+        if loss is of_coordinates:
             rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(12.0), indexing="ij")
             found = (probability * columns).sum().item(), (probability * rows).sum().item()
             slow.append((abs(found[0] - x) + abs(found[1] - y)) / 2)
@@ -133,7 +143,7 @@ def test_half_precision_logits_are_judged_in_float32(loss: Loss) -> None:
 
 def test_flat_logits_cost_the_logarithm_of_the_cells() -> None:
     targets = torch.full((1, 3, 2), 10.0)
-    value = heatmap_loss(torch.zeros(1, 3, 16, 12), targets, torch.tensor([[True, False, True]]))
+    value = of_heatmaps(torch.zeros(1, 3, 16, 12), targets, torch.tensor([[True, False, True]]))
     assert abs(value.item() - np.log(16 * 12)) < 1e-5
 
 
@@ -141,8 +151,8 @@ def test_a_perfect_heatmap_costs_nothing() -> None:
     logits = torch.full((1, 1, 16, 12), -1e4)
     logits[0, 0, 5, 7] = 1e4
     targets = torch.tensor([[[7.0, 5.0]]]) * STRIDE
-    assert heatmap_loss(logits, targets, torch.ones(1, 1, dtype=torch.bool)).item() == 0
-    assert coordinate_loss(logits, targets, torch.ones(1, 1, dtype=torch.bool)).item() == 0
+    assert of_heatmaps(logits, targets, torch.ones(1, 1, dtype=torch.bool)).item() == 0
+    assert of_coordinates(logits, targets, torch.ones(1, 1, dtype=torch.bool)).item() == 0
 
 
 def test_similarity_is_cocos() -> None:

@@ -21,9 +21,10 @@ from tests.training_data import NO_AUGMENTATION, recipe, write_training_data
 from trainer.__main__ import main
 from trainer.checkpoints import load_checkpoint, save_checkpoint
 from trainer.import_imagenet import import_mobilenet, read_convolutions
+from trainer.objective import training_step
 from trainer.recipe import Recipe, TrainConfig
 from trainer.samples import Batch
-from trainer.train import learning_rate, load_samples, train, training_step, update_average
+from trainer.train import learning_rate, load_samples, train, update_average
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posefix_track.heatmaps import soft_argmax, softmax_heatmaps
 from posefix_track.network import STRIDE
 
 
@@ -28,24 +27,24 @@ def one_hot_heatmaps(keypoints: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.where(total > 0, target / total.clamp(min=1e-12), target)
 
 
-def heatmap_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+def heatmap_loss(log_heatmaps: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     """Cross-entropy of softmax heatmaps against one-hot targets.
 
     Args:
-        logits: [B, K, h, w]; targets: float32 [B, K, 2], crop pixels; valid: bool [B, K].
+        log_heatmaps: float32 [B, K, h, w], logarithms of probabilities.
+        targets: float32 [B, K, 2], crop pixels.
+        valid: bool [B, K].
 
     Returns:
         scalar, the mean over valid joints (the original divides by all joints).
     """
-    target = one_hot_heatmaps(targets / STRIDE, (logits.shape[2], logits.shape[3]))
-    log_probability = F.log_softmax(logits.float().flatten(2), dim=2)
-    return masked_mean(-(target.flatten(2) * log_probability).sum(2), valid)
+    target = one_hot_heatmaps(targets / STRIDE, (log_heatmaps.shape[2], log_heatmaps.shape[3]))
+    return masked_mean(-(target * log_heatmaps).sum((2, 3)), valid)
 
 
-def coordinate_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """L1 distance of the soft-argmax to the truth in heatmap cells, averaged over x, y and the valid joints."""
-    error = (soft_argmax(softmax_heatmaps(logits)) - targets / STRIDE).abs().mean(2)
-    return masked_mean(error, valid)
+def coordinate_loss(cells: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """L1 distance of joints [B, K, 2] in heatmap cells to the truth in crop pixels; mean over x, y and valid joints."""
+    return masked_mean((cells - targets / STRIDE).abs().mean(2), valid)
 
 
 def keypoint_similarity(keypoints: Tensor, targets: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from posefix_track.errors import InputError, PosefixError
-from posefix_track.heatmaps import soft_argmax, softmax_heatmaps
-from posefix_track.network import STRIDE, PoseFix
+from posefix_track.network import PoseFix
 from posefix_track.weights import save_weights
 from trainer.checkpoints import load_checkpoint, save_checkpoint
 from trainer.datasets import load_dataset
 from trainer.error_model import load_error_model
-from trainer.losses import confidence_loss, coordinate_loss, heatmap_loss, keypoint_similarity, similarity_loss
+from trainer.objective import training_step
 from trainer.recipe import Recipe, TrainConfig
 from trainer.rendered import rendered_dataset
 from trainer.samples import Batch, Samples
@@ -80,32 +79,6 @@ def load_samples(recipe: Recipe, data: Path) -> Samples:
         datasets.append(rendered_dataset(recipe.rendered.pictures, recipe.rendered.weight, recipe.train.seed))
     model = recipe.synthesis.error_model
     return Samples(datasets, recipe, load_error_model(data / model) if model else None)
-
-
-def training_step(network: PoseFix, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
-    """Forward one batch -> its losses by name, as they are added up."""
-    with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=config.bfloat16):
-        logits, features, deepest, keypoints = network.features(batch.images, batch.keypoints, batch.present)
-    height, width = network.config.input_size
-    inside = (batch.targets >= 0).all(2) & (batch.targets[..., 0] < width) & (batch.targets[..., 1] < height)
-    valid = batch.labelled & inside
-    heatmaps = softmax_heatmaps(logits)
-    refined = soft_argmax(heatmaps) * STRIDE
-    sigmas = torch.tensor(network.config.keypoint_set.sigmas, dtype=torch.float32, device=batch.images.device)
-    similarity = keypoint_similarity(refined, batch.targets, batch.area, sigmas)
-    losses = {
-        "heatmap": heatmap_loss(logits, batch.targets, valid),
-        "coordinate": coordinate_loss(logits, batch.targets, valid),
-    }
-    if config.similarity_weight:
-        losses["similarity"] = config.similarity_weight * similarity_loss(similarity, valid)
-    if network.confidence is not None:
-        present = batch.present.float()
-        ks_logits = network.confidence(features, deepest, heatmaps, refined, keypoints, present)
-        of_input = keypoint_similarity(batch.keypoints, batch.targets, batch.area, sigmas)
-        known = torch.stack([batch.labelled, batch.labelled & batch.present], 2)
-        losses["confidence"] = confidence_loss(ks_logits, torch.stack([similarity.detach(), of_input], 2), known)
-    return losses
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
