@@ -13,17 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from posefix_track.backbones import backbone, he_initialise
+from posefix_track.decoding import OFFSET_UNIT, OUTPUTS, channels, decode
 from posefix_track.errors import InputError
-from posefix_track.heatmaps import (
-    block_mean,
-    gaussian_heatmaps,
-    gaussian_profiles,
-    heatmap_spread,
-    outer,
-    soft_argmax,
-    softmax_heatmaps,
-)
+from posefix_track.heatmaps import gaussian_heatmaps, heatmap_spread
 from posefix_track.keypoints import KeypointSet, keypoint_set
+from posefix_track.pose_maps import INPUT_POSES, pose_maps
 
 STRIDE = 4
 
@@ -42,12 +36,14 @@ class NetworkConfig:
         antialias: average pixels when shrinking by more than two (the original does not).
         channel_order: "rgb" or "bgr": order in which the network wants the channels of its BGR input.
         mean, std: per channel, in that order; x = (pixel - mean) / std.
-        sigma: of the input pose's Gaussian heatmaps, crop pixels.
+        sigma: of the input pose's Gaussian heatmaps, crop pixels; the radius where the pose is drawn as disks.
         heatmap_peak: value at a joint's centre.
         head_channels: of the three transposed convolutions.
         skips: whether each of them also sees the backbone's features and the input pose at its stride.
         confidence: whether the head for expected keypoint similarity exists.
         batch_norm_eps: of all batch norms.
+        input_pose: how the input pose is drawn, one of pose_maps.INPUT_POSES; "none" shows the image alone.
+        output: how joints are read from the head's maps, one of decoding.OUTPUTS.
     """
 
     backbone: str = "mobilenet_v2"
@@ -64,17 +60,30 @@ class NetworkConfig:
     skips: bool = True
     confidence: bool = True
     batch_norm_eps: float = 1e-5
+    input_pose: str = "gaussian"
+    output: str = "soft_argmax"
 
     def __post_init__(self) -> None:
         if len(self.input_size) != 2 or any(side < 32 or side % 32 for side in self.input_size):
             raise InputError(f"input_size must be two multiples of 32, got {list(self.input_size)}")
-        if self.channel_order not in ("rgb", "bgr"):
-            raise InputError(f"channel_order must be 'rgb' or 'bgr', got {self.channel_order!r}")
+        for name, known in (("channel_order", ("rgb", "bgr")), ("input_pose", INPUT_POSES), ("output", OUTPUTS)):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
 
     @property
     def keypoint_set(self) -> KeypointSet:
         """The joints that the network knows."""
         return keypoint_set(self.keypoints)
+
+    @property
+    def pose_channels(self) -> int:
+        """Maps of the input pose beside the image."""
+        return 0 if self.input_pose == "none" else len(self.keypoint_set)
+
+    @property
+    def offset_unit(self) -> float:
+        """Cells per unit of a predicted offset."""
+        return OFFSET_UNIT * self.sigma / STRIDE
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -120,8 +129,8 @@ class PoseFix(nn.Module):
         super().__init__()
         self.config = config
         joints = len(config.keypoint_set)
-        self.backbone = backbone(config.backbone, 3 + joints, config.batch_norm_eps)
-        self.head = Head(self.backbone.channels, joints, config)
+        self.backbone = backbone(config.backbone, 3 + config.pose_channels, config.batch_norm_eps)
+        self.head = Head(self.backbone.channels, channels(config.output, joints), config)
         self.confidence = Confidence(self.backbone.channels[-1], joints, config) if config.confidence else None
         he_initialise(self.backbone)
         # Constants, not weights: they follow from the config.
@@ -140,24 +149,23 @@ class PoseFix(nn.Module):
             keypoints float32 [B, K, 2] in crop pixels, and expected_ks float32 [B, K, 2] in [0, 1]: the keypoint
             similarity to the truth expected of the refined and of the input joint (NaN without a confidence head).
         """
-        logits, features, deepest, keypoints = self.features(images, keypoints, present)
-        heatmaps = softmax_heatmaps(logits)
-        refined = soft_argmax(heatmaps) * STRIDE
+        outputs, features, deepest, keypoints = self.features(images, keypoints, present)
+        cells, heatmaps = decode(self.config.output, outputs, self.config.offset_unit)
+        refined = cells * STRIDE
         if self.confidence is None:
             return refined, torch.full_like(refined, torch.nan)
         ks_logits = self.confidence(features, deepest, heatmaps, refined, keypoints, present.float())
         return refined, torch.sigmoid(ks_logits.float())
 
     def features(self, images: Tensor, keypoints: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits [B, K, h, w], stride-4 features, deepest features, and the keypoints with absent joints at 0."""
-        height, width = self.config.input_size
+        """The head's maps, stride-4 features, deepest features, and the keypoints with absent joints at 0."""
         keypoints = torch.where(present[..., None] > 0, keypoints, torch.zeros_like(keypoints))
-        down, across = gaussian_profiles(keypoints, (height, width), self.config.sigma)
-        down = down * (present.float() * self.config.heatmap_peak)[..., None]
-        stages = self.backbone(torch.cat([self.normalised(images), outer(down, across)], 1))
-        # A mean over blocks of a separable map is separable too: pooled poses cost next to nothing.
-        poses = [outer(block_mean(down, size), block_mean(across, size)) for size in (16, 8, 4)]
-        features = self.head(stages, poses)
+        # An engine may have made the convolutions half precision; profiles and softmax stay in float32.
+        kind = self.head.final.weight.dtype
+        peaks = present.float() * self.config.heatmap_peak
+        poses = pose_maps(self.config.input_pose, keypoints, peaks, self.config.input_size, self.config.sigma, kind)
+        stages = self.backbone(torch.cat([self.normalised(images).to(kind), *poses[:1]], 1))
+        features = self.head(stages, poses[1:])
         return self.head.final(features), features, stages[-1], keypoints
 
     def normalised(self, images: Tensor) -> Tensor:
@@ -169,9 +177,9 @@ class PoseFix(nn.Module):
 
 
 class Head(nn.Module):
-    """Three 4x4/2 transposed convolutions and a 1x1 convolution to one heatmap per joint."""
+    """Three 4x4/2 transposed convolutions and a 1x1 convolution to the maps that joints are read from."""
 
-    def __init__(self, channels: tuple[int, ...], joints: int, config: NetworkConfig) -> None:
+    def __init__(self, channels: tuple[int, ...], maps: int, config: NetworkConfig) -> None:
         super().__init__()
         widths = (channels[-1], *config.head_channels)
         pairs = list(pairwise(widths))
@@ -180,8 +188,8 @@ class Head(nn.Module):
         self.skip = nn.ModuleList()
         if config.skips:
             skipped = list(zip(channels[2::-1], widths[1:], strict=True))
-            self.skip = nn.ModuleList(nn.Conv2d(c + joints, b, 1) for c, b in skipped)
-        self.final = nn.Conv2d(widths[-1], joints, 1)
+            self.skip = nn.ModuleList(nn.Conv2d(c + config.pose_channels, b, 1) for c, b in skipped)
+        self.final = nn.Conv2d(widths[-1], maps, 1)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -192,12 +200,12 @@ class Head(nn.Module):
         nn.init.zeros_(self.final.bias)  # type: ignore[arg-type]
 
     def forward(self, stages: list[Tensor], poses: list[Tensor]) -> Tensor:
-        """Features at stride 4 from the four backbone stages and the input-pose heatmaps at strides 16, 8, 4."""
+        """Features at stride 4 from the four backbone stages and the input pose's maps at strides 16, 8, 4."""
         x = stages[-1]
         for i, (up, norm) in enumerate(zip(self.up, self.norm, strict=True)):
             x = norm(up(x))
             if len(self.skip):
-                x = x + self.skip[i](torch.cat([stages[2 - i], poses[i]], 1))
+                x = x + self.skip[i](torch.cat([stages[2 - i], *poses[i : i + 1]], 1))
             x = F.relu(x)
         return x
 
