@@ -1,4 +1,7 @@
-"""A training run as one small TOML file: network, data sets, augmentation, schedule."""
+"""A training run as one small TOML file: network, data sets, augmentation, schedule.
+
+``extends = "other.toml"`` takes every setting that a file does not give from another one, relative to it.
+"""
 
 import tomllib
 from dataclasses import asdict, dataclass, fields
@@ -7,6 +10,8 @@ from typing import Any
 
 from posefix_track.errors import InputError
 from posefix_track.network import NetworkConfig
+
+SYNTHESIS_METHODS = ("posefix", "pose_refiner")
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class SynthesisConfig:
     """Where input poses come from.
 
     Attributes:
+        method: "posefix" (errors as estimators make them) or "pose_refiner" (shift, swap, exchange, remove; see
+            ``trainer.pose_refiner_synthesis``), for which only the shares and absences below matter besides.
         estimate_share: share of samples whose input is the other estimator's pose as it is, where there is one.
         inversion: probability that the arms, the legs or all limbs are exchanged left and right as a whole.
         absent: probability that a single joint is missing from the input; a fifth of it, that a whole side's limb is.
@@ -41,6 +48,7 @@ class SynthesisConfig:
         corrupted_partners, first_swapped_partner_repels, paper_radii: see ``posefix_track.synthesis.SynthesisRules``.
     """
 
+    method: str = "posefix"
     estimate_share: float = 0.0
     inversion: float = 0.03
     absent: float = 0.03
@@ -49,6 +57,10 @@ class SynthesisConfig:
     corrupted_partners: bool = False
     first_swapped_partner_repels: bool = False
     paper_radii: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in SYNTHESIS_METHODS:
+            raise InputError(f"method must be one of {', '.join(SYNTHESIS_METHODS)}, got {self.method!r}")
 
 
 @dataclass(frozen=True)
@@ -75,8 +87,9 @@ class TrainConfig:
     """Schedule: AdamW, linear warm-up, cosine to zero, exponential moving average of the weights.
 
     ``frozen`` names submodules that stay as they are, batch statistics included: the first layers cost a light network
-    most of its time and change least. ``similarity_weight`` is that of the keypoint similarity loss beside the paper's
-    two.
+    most of its time and change least. ``heatmap_weight`` and ``coordinate_weight`` are those of the two losses that a
+    network's output has (see ``trainer.objective``), ``similarity_weight`` that of the keypoint similarity loss beside
+    them; a loss of weight 0 is left out.
     """
 
     steps: int
@@ -89,7 +102,15 @@ class TrainConfig:
     seed: int = 0
     checkpoint_steps: int = 250
     frozen: tuple[str, ...] = ()
+    heatmap_weight: float = 1.0
+    coordinate_weight: float = 1.0
     similarity_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.heatmap_weight, self.coordinate_weight, self.similarity_weight) < 0:
+            raise InputError("heatmap_weight, coordinate_weight and similarity_weight must not be negative")
+        if not self.heatmap_weight and not self.coordinate_weight:
+            raise InputError("heatmap_weight and coordinate_weight are both 0: nothing would be trained")
 
 
 @dataclass(frozen=True)
@@ -111,6 +132,12 @@ class Recipe:
     augment: AugmentConfig
     rendered: RenderedConfig
 
+    def __post_init__(self) -> None:
+        if self.network.output != "soft_argmax" and self.train.similarity_weight:
+            raise InputError(f"similarity_weight needs output = 'soft_argmax', got output {self.network.output!r}")
+        if self.network.output == "argmax" and not self.train.heatmap_weight:
+            raise InputError("output 'argmax' has no coordinate loss: heatmap_weight must not be 0")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and metadata."""
         return asdict(self)
@@ -118,10 +145,7 @@ class Recipe:
 
 def read_recipe(path: Path) -> Recipe:
     """Read a TOML recipe. Raises InputError naming the file and the unknown or missing setting."""
-    try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable TOML recipe: {error}") from error
+    values = _settings(path, ())
     try:
         return Recipe(
             network=NetworkConfig.from_dict(values.get("network", {})),
@@ -133,6 +157,21 @@ def read_recipe(path: Path) -> Recipe:
         )
     except (AttributeError, KeyError, TypeError, InputError) as error:
         raise InputError(f"{path}: missing or malformed setting: {error}") from error
+
+
+def _settings(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """A file's settings on top of those of the file that it extends."""
+    if path in below:
+        raise InputError(f"{path}: this recipe extends itself; its extends must name another file")
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable TOML recipe: {error}") from error
+    if "extends" not in values:
+        return values
+    base = _settings((path.parent / str(values.pop("extends"))).resolve(), (*below, path.resolve()))
+    both = {name for name in values if isinstance(values[name], dict) and isinstance(base.get(name), dict)}
+    return base | values | {name: base[name] | values[name] for name in both}
 
 
 def _section(kind: type[Any], values: dict[str, Any]) -> Any:
