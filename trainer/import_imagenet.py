@@ -53,7 +53,7 @@ def import_mobilenet(path: Path, network: PoseFix, images: Tensor) -> None:
         _copy(path, layer, torch.from_numpy(weight))
         biases.append(torch.from_numpy(bias))
     _set_batch_norms(network, biases, images)
-    nn.init.normal_(convolutions[0].weight.data[:, 3:], std=_POSE_STD)
+    convolutions[0].weight.data[:, 3:].normal_(std=_POSE_STD)
 
 
 def read_convolutions(path: Path) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
@@ -88,7 +88,7 @@ def _constant(name: str, values: dict[str, Any], made_by: dict[str, Any]) -> npt
 def _copy(path: Path, layer: nn.Conv2d, weight: Tensor) -> None:
     target = layer.weight.data
     if target.shape[1] > weight.shape[1]:
-        # The first convolution: pose slices stay silent while the batch norms are set.
+        # The first convolution: pose slices, if any, stay silent while the batch norms are set.
         target.zero_()
         target = target[:, : weight.shape[1]]
     if target.shape != weight.shape:
@@ -111,7 +111,7 @@ def _set_batch_norms(network: PoseFix, biases: list[Tensor], images: Tensor) -> 
 
     handles = [norm.register_forward_pre_hook(match) for norm in norms]
     pixels = network.normalised(images)
-    silent = pixels.new_zeros(len(pixels), len(network.config.keypoint_set), *pixels.shape[2:])
+    silent = pixels.new_zeros(len(pixels), network.config.pose_channels, *pixels.shape[2:])
     network.eval()
     network.backbone(torch.cat([pixels, silent], 1))
     for handle in handles:

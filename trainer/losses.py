@@ -1,9 +1,13 @@
-"""PoseFix's two losses (paper eq. 4 and 5) and the confidence head's, each over the joints whose truth is known."""
+"""PoseFix's two losses (paper eq. 4 and 5), those of its coarse ablation, of PoseRefiner and of the confidence head.
+
+Each is a mean over the joints whose truth is known.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from posefix_track.heatmaps import gaussian_heatmaps
 from posefix_track.network import STRIDE
 
 
@@ -45,6 +49,43 @@ def heatmap_loss(log_heatmaps: Tensor, targets: Tensor, valid: Tensor) -> Tensor
 def coordinate_loss(cells: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     """L1 distance of joints [B, K, 2] in heatmap cells to the truth in crop pixels; mean over x, y and valid joints."""
     return masked_mean((cells - targets / STRIDE).abs().mean(2), valid)
+
+
+def gaussian_loss(heatmaps: Tensor, targets: Tensor, valid: Tensor, sigma: float) -> Tensor:
+    """Squared error of maps [B, K, h, w] against Gaussians of peak 1 round the truth in crop pixels.
+
+    ``sigma`` in cells. Summed over the cells of a joint: a mean over hundreds of empty ones would leave tiny gradients.
+    """
+    target = gaussian_heatmaps(targets / STRIDE, (heatmaps.shape[2], heatmaps.shape[3]), sigma)
+    return masked_mean((heatmaps.float() - target).square().sum((2, 3)), valid)
+
+
+def score_loss(scores: Tensor, targets: Tensor, valid: Tensor, radius: float) -> Tensor:
+    """PoseRefiner: cross-entropy of score logits [B, K, h, w] with 1 within ``radius`` cells of the truth, else 0."""
+    near = _from_cells(targets, scores).norm(dim=2) <= radius
+    loss = F.binary_cross_entropy_with_logits(scores.float(), near.float(), reduction="none")
+    return masked_mean(loss.mean((2, 3)), valid)
+
+
+def offset_loss(offsets: Tensor, targets: Tensor, valid: Tensor, radius: float, unit: float) -> Tensor:
+    """PoseRefiner: Huber loss of offsets [B, K, 2, h, w] to the truth, over the cells within ``radius`` of it.
+
+    ``radius`` in cells, ``unit`` in cells per unit of offset.
+    """
+    truth = _from_cells(targets, offsets)
+    near = (truth.norm(dim=2) <= radius) & valid[..., None, None]
+    loss = F.huber_loss(offsets.float(), truth / unit, reduction="none")
+    return masked_mean(loss, near[:, :, None].expand_as(loss))
+
+
+def _from_cells(targets: Tensor, maps: Tensor) -> Tensor:
+    """From every cell of ``maps`` [B, K, ..., h, w] to the truth [B, K, 2] in crop pixels: cells [B, K, 2, h, w]."""
+    rows, columns = (torch.arange(n, device=targets.device, dtype=torch.float32) for n in maps.shape[-2:])
+    x, y = (targets / STRIDE).unbind(2)
+    shape = (*targets.shape[:2], *maps.shape[-2:])
+    across = (x[..., None, None] - columns).expand(shape)
+    down = (y[..., None, None] - rows[:, None]).expand(shape)
+    return torch.stack([across, down], 2)
 
 
 def keypoint_similarity(keypoints: Tensor, targets: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from posefix_track.crops import CropTransform, crop_transform, keypoint_boxes
 from posefix_track.keypoints import UNION_19
 from posefix_track.synthesis import ErrorModel, People, SynthesisRules, synthesise
 from trainer.datasets import Dataset, Person
+from trainer.pose_refiner_synthesis import transform_poses
 from trainer.recipe import AugmentConfig, Recipe, SynthesisConfig
 
 Float64 = npt.NDArray[np.float64]
@@ -84,12 +85,10 @@ def input_poses(
 ) -> tuple[Float64, Bool]:
     """Erroneous input poses [B, 19, 2] and which joints they have [B, 19], in image pixels."""
     stacked, known = _stacked(people)
-    rules = SynthesisRules(config.corrupted_partners, config.first_swapped_partner_repels, config.paper_radii)
     if error_model is not None:
         # Its similarities were measured by the area of OKS, the published distances go by the box.
         stacked = replace(stacked, area=stacked.area * AREA_SHARE)
-    poses, _ = synthesise(stacked, UNION_19, rng, rules=rules, error_model=error_model)
-    present = known.copy()
+    poses, present = _synthetic(stacked, known, config, rng, error_model)
     real = (rng.random(len(people)) < config.estimate_share) & np.array([p.estimated.any() for p in people])
     for i in np.flatnonzero(real):
         poses[i], present[i] = people[i].estimate, people[i].estimated
@@ -99,6 +98,18 @@ def input_poses(
     empty = ~present.any(1)
     present[empty] = known[empty]
     return poses, present
+
+
+def _synthetic(
+    people: People, known: Bool, config: SynthesisConfig, rng: np.random.Generator, error_model: ErrorModel | None
+) -> tuple[Float64, Bool]:
+    """Poses by the recipe's method, and which joints it leaves."""
+    if config.method == "pose_refiner":
+        poses, kept = transform_poses(people, UNION_19, rng)
+        return poses, known & kept
+    rules = SynthesisRules(config.corrupted_partners, config.first_swapped_partner_repels, config.paper_radii)
+    poses, _ = synthesise(people, UNION_19, rng, rules=rules, error_model=error_model)
+    return poses, known.copy()
 
 
 def _stacked(people: list[Person]) -> tuple[People, Bool]:
