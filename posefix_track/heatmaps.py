@@ -52,6 +52,61 @@ def soft_argmax(heatmaps: Tensor) -> Tensor:
     return torch.stack([x, y], 2)
 
 
+def similarity_argmax(heatmaps: Tensor, spread: Tensor, steps: int = 3) -> Tensor:
+    """The cell (x, y) where the keypoint similarity to expect under probability maps is highest.
+
+    The mean of a map with two peaks lies between them, where no joint is. This starts at the best grid cell of the
+    map smoothed by the similarity exp(-d^2 / (2 spread^2)) and climbs from there by mean shift (Comaniciu and Meer,
+    2002), whose fixed points are the maxima of the smoothed map.
+
+    Args:
+        heatmaps: float32 [B, K, h, w], each sums to 1.
+        spread: float32 [K], cells.
+        steps: of mean shift; gradients pass through them.
+
+    Returns:
+        float32 [B, K, 2], cells counted from 0.
+    """
+    height, width = heatmaps.shape[2:]
+    expected = _similarities(height, spread) @ heatmaps.detach() @ _similarities(width, spread)
+    index = expected.flatten(2).argmax(2)
+    rows = torch.div(index, width, rounding_mode="floor")
+    cells = torch.stack([index - rows * width, rows], 2).float()
+    for _ in range(steps):
+        cells = _mean_shift(heatmaps, cells, spread)
+    return cells
+
+
+def expected_similarity(heatmaps: Tensor, cells: Tensor, spread: Tensor) -> Tensor:
+    """Keypoint similarity to expect of positions [B, K, 2] under probability maps [B, K, h, w]: float32 [B, K]."""
+    down, across = _similarity_profiles(cells, heatmaps, spread)
+    return ((heatmaps @ across[..., None])[..., 0] * down).sum(2)
+
+
+def _mean_shift(heatmaps: Tensor, cells: Tensor, spread: Tensor) -> Tensor:
+    ys, xs = _cells((heatmaps.shape[2], heatmaps.shape[3]), heatmaps)
+    down, across = _similarity_profiles(cells, heatmaps, spread)
+    rows = (heatmaps @ across[..., None])[..., 0] * down
+    columns = (down[..., None, :] @ heatmaps)[..., 0, :] * across
+    total = rows.sum(2).clamp(min=1e-9)
+    return torch.stack([(columns * xs).sum(2) / total, (rows * ys).sum(2) / total], 2)
+
+
+def _similarity_profiles(cells: Tensor, heatmaps: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Separable similarity of every row and column to positions, down [B, K, h] and across [B, K, w]."""
+    scaled = cells / spread[:, None]
+    ys, xs = _cells((heatmaps.shape[2], heatmaps.shape[3]), heatmaps)
+    down = torch.exp(-0.5 * (ys / spread[:, None] - scaled[..., 1:2]) ** 2)
+    across = torch.exp(-0.5 * (xs / spread[:, None] - scaled[..., 0:1]) ** 2)
+    return down, across
+
+
+def _similarities(length: int, spread: Tensor) -> Tensor:
+    """exp(-(i - j)^2 / (2 spread^2)) of all pairs of cells along one side, [K, length, length]."""
+    cells = torch.arange(length, device=spread.device, dtype=torch.float32)
+    return torch.exp(-0.5 * ((cells[:, None] - cells) / spread[:, None, None]) ** 2)
+
+
 def _cells(size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
     """Row and column numbers of a grid, on the device of ``like``."""
     rows, columns = (torch.arange(n, device=like.device, dtype=torch.float32) for n in size)
