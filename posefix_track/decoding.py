@@ -1,16 +1,17 @@
 """What the head's outputs mean: maps -> joint positions in heatmap cells, and where the probability lies.
 
-PoseFix reads the mean of a softmax heatmap (integral regression), a heatmap network the maximum of a Gaussian, and
-PoseRefiner (Fieraru et al. 2018) the best cell of a score map with that cell's predicted offset.
+PoseFix reads the mean of a softmax heatmap (integral regression), this project's weights the place where the keypoint
+similarity to expect under it is highest, a heatmap network the maximum of a Gaussian, and PoseRefiner (Fieraru et al.
+2018) the best cell of a score map with that cell's predicted offset.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posefix_track.heatmaps import soft_argmax, softmax_heatmaps
+from posefix_track.heatmaps import similarity_argmax, soft_argmax, softmax_heatmaps
 
-OUTPUTS = ("soft_argmax", "argmax", "offsets")
+OUTPUTS = ("soft_argmax", "similarity_argmax", "argmax", "offsets")
 # PoseRefiner's offsets are in units of 7.2801 pixels where its disks have a radius of 0.8452830189 * 17 pixels
 # (settings of its release).
 OFFSET_UNIT = 7.2801 / (0.8452830189 * 17)
@@ -21,18 +22,19 @@ def channels(kind: str, joints: int) -> int:
     return 3 * joints if kind == "offsets" else joints
 
 
-def decode(kind: str, outputs: Tensor, unit: float) -> tuple[Tensor, Tensor]:
+def decode(kind: str, outputs: Tensor, unit: float, spread: Tensor) -> tuple[Tensor, Tensor]:
     """Positions float32 [B, K, 2] in cells, and probability maps float32 [B, K, h, w] that sum to 1.
 
     Args:
         kind: one of OUTPUTS.
         outputs: [B, channels, h, w] of the head.
         unit: of offsets, in cells.
+        spread: float32 [K], of keypoint similarity, in cells.
     """
     outputs = outputs.float()
-    if kind == "soft_argmax":
+    if kind in ("soft_argmax", "similarity_argmax"):
         heatmaps = softmax_heatmaps(outputs)
-        return soft_argmax(heatmaps), heatmaps
+        return read(kind, heatmaps, spread), heatmaps
     if kind == "argmax":
         positive = outputs.clamp(min=0) + 1e-6
         return peaks(outputs), positive / positive.sum((2, 3), keepdim=True)
@@ -40,6 +42,11 @@ def decode(kind: str, outputs: Tensor, unit: float) -> tuple[Tensor, Tensor]:
     best = scores.flatten(2).argmax(2)
     moved = _at(offsets[:, :, 0], best), _at(offsets[:, :, 1], best)
     return _cell(best, scores.shape[3]) + torch.stack(moved, 2) * unit, softmax_heatmaps(scores)
+
+
+def read(kind: str, heatmaps: Tensor, spread: Tensor) -> Tensor:
+    """Positions [B, K, 2] in cells of softmax heatmaps, whichever of the two ways."""
+    return soft_argmax(heatmaps) if kind == "soft_argmax" else similarity_argmax(heatmaps, spread)
 
 
 def scores_and_offsets(outputs: Tensor) -> tuple[Tensor, Tensor]:

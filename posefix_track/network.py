@@ -20,6 +20,7 @@ from posefix_track.keypoints import KeypointSet, keypoint_set
 from posefix_track.pose_maps import INPUT_POSES, pose_maps
 
 STRIDE = 4
+_AREA_ROOT = 0.45
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class PoseFix(nn.Module):
 
     mean: Tensor
     std: Tensor
+    spread: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -136,6 +138,7 @@ class PoseFix(nn.Module):
         # Constants, not weights: they follow from the config.
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("spread", similarity_spread(config), persistent=False)
 
     def forward(self, images: Tensor, keypoints: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Refine B people.
@@ -150,7 +153,7 @@ class PoseFix(nn.Module):
             similarity to the truth expected of the refined and of the input joint (NaN without a confidence head).
         """
         outputs, features, deepest, keypoints = self.features(images, keypoints, present)
-        cells, heatmaps = decode(self.config.output, outputs, self.config.offset_unit)
+        cells, heatmaps = decode(self.config.output, outputs, self.config.offset_unit, self.spread)
         refined = cells * STRIDE
         if self.confidence is None:
             return refined, torch.full_like(refined, torch.nan)
@@ -174,6 +177,16 @@ class PoseFix(nn.Module):
         if self.config.channel_order == "rgb":
             pixels = pixels.flip(1)
         return (pixels - self.mean) / self.std
+
+
+def similarity_spread(config: NetworkConfig) -> Tensor:
+    """float32 [K], cells: the standard deviation 2 sigma_k sqrt(area) of COCO's keypoint similarity.
+
+    The crop follows the person, so its height stands for the person's size: sqrt(area) is 0.46 to 0.51 of it in the
+    median over people of COCO and LSPET.
+    """
+    sigmas = torch.tensor(config.keypoint_set.sigmas, dtype=torch.float32)
+    return (2 * sigmas * _AREA_ROOT * config.input_size[0] / STRIDE).clamp(min=0.5)
 
 
 class Head(nn.Module):

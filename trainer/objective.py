@@ -8,9 +8,9 @@ cross-entropy as "heatmap" and the offsets' Huber loss as "coordinate".
 import torch
 from torch import Tensor
 
-from posefix_track.decoding import decode, scores_and_offsets
-from posefix_track.heatmaps import log_softmax_heatmaps, soft_argmax
-from posefix_track.network import STRIDE, NetworkConfig, PoseFix
+from posefix_track.decoding import decode, read, scores_and_offsets
+from posefix_track.heatmaps import log_softmax_heatmaps
+from posefix_track.network import STRIDE, PoseFix
 from trainer.losses import (
     confidence_loss,
     coordinate_loss,
@@ -24,6 +24,9 @@ from trainer.losses import (
 from trainer.recipe import TrainConfig
 from trainer.samples import Batch
 
+# Keypoint similarity exp(-2.45^2 / 2) = 0.05.
+_SAME_PEAK = 2.45
+
 Losses = dict[str, Tensor]
 
 
@@ -32,7 +35,7 @@ def training_step(network: PoseFix, batch: Batch, config: TrainConfig) -> Losses
     with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=config.bfloat16):
         outputs, features, deepest, keypoints = network.features(batch.images, batch.keypoints, batch.present)
     valid = batch.labelled & _inside(batch.targets, network.config.input_size)
-    positions, cells, heatmaps = position_losses(outputs, batch.targets, valid, network.config)
+    positions, cells, heatmaps = position_losses(outputs, batch.targets, valid, network)
     sigmas = torch.tensor(network.config.keypoint_set.sigmas, dtype=torch.float32, device=outputs.device)
     similarity = keypoint_similarity(cells * STRIDE, batch.targets, batch.area, sigmas)
     positions["similarity"] = similarity_loss(similarity, valid)
@@ -47,25 +50,30 @@ def training_step(network: PoseFix, batch: Batch, config: TrainConfig) -> Losses
     return losses
 
 
-def position_losses(
-    outputs: Tensor, targets: Tensor, valid: Tensor, config: NetworkConfig
-) -> tuple[Losses, Tensor, Tensor]:
+def position_losses(outputs: Tensor, targets: Tensor, valid: Tensor, network: PoseFix) -> tuple[Losses, Tensor, Tensor]:
     """Unweighted losses of the head's maps, and the joints [B, K, 2] in cells and heatmaps that they stand for."""
-    radius = config.sigma / STRIDE
-    if config.output == "soft_argmax":
+    config, radius = network.config, network.config.sigma / STRIDE
+    if config.output in ("soft_argmax", "similarity_argmax"):
         # One softmax for the logarithm, the probabilities and the coordinates.
         log_heatmaps = log_softmax_heatmaps(outputs)
         heatmaps = log_heatmaps.exp()
-        cells = soft_argmax(heatmaps)
-        heatmap, coordinate = heatmap_loss(log_heatmaps, targets, valid), coordinate_loss(cells, targets, valid)
+        cells = read(config.output, heatmaps, network.spread)
+        near = valid if config.output == "soft_argmax" else valid & _near(cells, targets, network.spread)
+        heatmap, coordinate = heatmap_loss(log_heatmaps, targets, valid), coordinate_loss(cells, targets, near)
         return {"heatmap": heatmap, "coordinate": coordinate}, cells, heatmaps
-    cells, heatmaps = decode(config.output, outputs, config.offset_unit)
+    cells, heatmaps = decode(config.output, outputs, config.offset_unit, network.spread)
     if config.output == "argmax":
         return {"heatmap": gaussian_loss(outputs, targets, valid, radius)}, cells, heatmaps
     scores, offsets = scores_and_offsets(outputs)
     score = score_loss(scores, targets, valid, radius)
     offset = offset_loss(offsets, targets, valid, radius, config.offset_unit)
     return {"heatmap": score, "coordinate": offset}, cells, heatmaps
+
+
+def _near(cells: Tensor, targets: Tensor, spread: Tensor) -> Tensor:
+    """bool [B, K]: joints read from the right peak. Of a wrong peak the coordinate says nothing that L_H does not."""
+    distance: Tensor = (cells.detach() - targets / STRIDE).norm(dim=2) / spread
+    return distance < _SAME_PEAK
 
 
 def _inside(points: Tensor, input_size: tuple[int, int]) -> Tensor:
