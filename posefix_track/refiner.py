@@ -12,7 +12,7 @@ from posefix_track.batching import in_batches
 from posefix_track.crops import CropTransform, crop_transform, keypoint_boxes
 from posefix_track.errors import InputError, ResourceError
 from posefix_track.keypoints import KeypointSet, keypoint_set
-from posefix_track.network import NetworkConfig
+from posefix_track.network import STRIDE, NetworkConfig, similarity_spread
 from posefix_track.poses import present_joints
 from posefix_track.weights import Weights, load_weights
 
@@ -24,6 +24,8 @@ FrameAndPoses = tuple[Image, npt.NDArray[np.floating]] | tuple[Image, npt.NDArra
 
 # Crop pixels; a joint that moves by less stays, bit for bit: float32 arithmetic there and back moves it by 1e-4.
 _NOISE = 1e-3
+# Two positions with a keypoint similarity below exp(-1.55^2 / 2) = 0.3 are not the same joint.
+_APART = 1.55
 # OpenPose's neck and mid-hip are means of two joints; within this many pixels they count as such and move along.
 _DERIVED_PX = 2.0
 _DERIVED = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
@@ -209,8 +211,8 @@ class PoseRefiner:
             return plain
         order, width = self.config.keypoint_set.flip_index, self.config.input_size[1]
         mirrored = Outputs(*self._engine(crops[:, :, ::-1], _mirror(poses, width)[:, order], present[:, order]))
-        keypoints = _mean(plain.keypoints, _mirror(mirrored.keypoints, width)[:, order])
-        return Outputs(keypoints, _mean(plain.expected_ks, mirrored.expected_ks[:, order]))
+        back = Outputs(_mirror(mirrored.keypoints, width)[:, order], mirrored.expected_ks[:, order])
+        return _merged(plain, back, similarity_spread(self.config).numpy() * STRIDE)
 
     def _finished(self, frame: Prepared, outputs: Outputs) -> RefinedPoses:
         """Back to the caller's image, people and joints."""
@@ -279,6 +281,22 @@ def _touches(boxes_xyxy: npt.NDArray[np.floating], image_shape: tuple[int, ...])
         inside = (high > 0).all(1) & (low[:, 0] < width) & (low[:, 1] < height)
         # Coordinates of 1e9 come from broken files; such a crop would show nothing of the image.
         return np.asarray(inside & (high - low < 20 * max(height, width)).all(1))
+
+
+def _merged(plain: Outputs, mirrored: Outputs, spread: Float) -> Outputs:
+    """The mean of two answers, or the one expected to be better where they mean different places: between is no joint.
+
+    Args:
+        plain, mirrored: of the same joints, in the same crop.
+        spread: float32 [K], standard deviation of keypoint similarity in crop pixels.
+    """
+    apart = np.linalg.norm(plain.keypoints - mirrored.keypoints, axis=-1) > _APART * spread
+    better = plain.expected_ks[..., 0] >= mirrored.expected_ks[..., 0]
+    either = np.where(better[..., None], plain.keypoints, mirrored.keypoints)
+    # Without a confidence head there is nothing to choose by.
+    choose = apart & ~np.isnan(plain.expected_ks[..., 0])
+    keypoints = np.where(choose[..., None], either, _mean(plain.keypoints, mirrored.keypoints))
+    return Outputs(keypoints, _mean(plain.expected_ks, mirrored.expected_ks))
 
 
 def _mean(a: Float, b: Float) -> Float:

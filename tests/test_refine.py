@@ -105,8 +105,15 @@ def test_people_outside_the_picture_or_without_joints_pass_through() -> None:
 def test_flip_average_cancels_a_shift_that_does_not_mirror() -> None:
     """A shift to the right in the crop is one to the left in the mirrored crop: the mean is no shift at all."""
     poses = people(2)
-    result = refiner(ShiftEngine(shift=(4, 0)), flip=True)(IMAGE, poses)
+    result = refiner(ShiftEngine(shift=(0.5, 0)), flip=True)(IMAGE, poses)
     np.testing.assert_array_equal(result.keypoints, poses)
+
+
+def test_where_both_flips_mean_different_places_one_is_taken_and_not_the_middle() -> None:
+    poses = people(2)
+    flipped = refiner(ShiftEngine(shift=(20, 0)), flip=True)(IMAGE, poses)
+    plain = refiner(ShiftEngine(shift=(20, 0)))(IMAGE, poses)
+    np.testing.assert_allclose(flipped.keypoints, plain.keypoints, atol=1e-3)  # both expect the same: the plain one
 
 
 def test_scores_may_come_as_third_column() -> None:
