@@ -151,9 +151,12 @@ def test_a_moved_joint_is_all_that_changes(name: str, x: float, y: float) -> Non
         after = read_poses(out, format=sample.format, **sample.options)
         # 2 decimals of a pixel; normalised numbers have 6 digits, that is 4000 px / 1e6 or better.
         for frame, wanted in zip(frames_of(after), (f for s in refined for f in s.frames), strict=True):
-            np.testing.assert_allclose(frame.keypoints, wanted.keypoints, rtol=0, atol=0.0051)
+            # A joint at (0, 0) is absent, which an empty cell says as well.
+            read, meant = np.nan_to_num(frame.keypoints), np.nan_to_num(wanted.keypoints)
+            np.testing.assert_allclose(read, meant, rtol=0, atol=0.0051)
             assert (frame.track_ids, frame.frame_index) == (wanted.track_ids, wanted.frame_index)
-        assert changed_numbers(before, after) <= 2
+        # x and y, and PoseTrack's flag of a joint that is now absent.
+        assert changed_numbers(before, after) <= 2 + (x == y == 0)
 
 
 def changed_numbers(before: PoseFile, after: PoseFile) -> int:

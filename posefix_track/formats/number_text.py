@@ -74,8 +74,12 @@ class NumberText:
 
     def decimals(self, ordinals: Ordinals) -> int:
         """The most digits after the point that one of these numbers is written with; those with exponents aside."""
-        characters = np.frombuffer(self.data, dtype=np.uint8)
-        starts, ends = self.spans[ordinals].T
+        if not len(ordinals):
+            return 0
+        # Only the part of the file that they stand in is looked at.
+        first = self.spans[ordinals.min(), 0]
+        starts, ends = self.spans[ordinals].T - first
+        characters = np.frombuffer(self.data, np.uint8, count=int(ends.max()), offset=int(first))
         points = _first_in_span(characters == ord("."), starts, ends)
         exponents = _first_in_span((characters == ord("e")) | (characters == ord("E")), starts, ends)
         return int(np.max(ends - points - 1, initial=0, where=exponents == ends))

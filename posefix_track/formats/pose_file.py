@@ -1,48 +1,23 @@
 """What every reader returns: pose columns, and for each of their numbers the place in the file it came from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
 
 from posefix_track.errors import InputError, ResourceError, UsageError
-from posefix_track.formats.atomic import write_file, write_folder
-from posefix_track.formats.number_text import NumberText, Ordinals
+from posefix_track.formats.atomic import Content, write_file, write_folder
+from posefix_track.formats.number_text import NumberText
+from posefix_track.formats.splice import Cells, Entry, Style, most_decimals, spliced
 from posefix_track.poses import FramePoses, PoseSequence
 
-Column = Literal["keypoints", "scores"]
+__all__ = ["Cells", "PoseFile"]
 
-# Whole pixels are too coarse for refined joints, whatever the file has used so far; scores are mostly within [0, 1].
-_LEAST_DECIMALS: dict[Column, int] = {"keypoints": 2, "scores": 4}
-# All that float64 can hold.
-_MOST_DECIMALS = 15
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Where the numbers of one FramePoses stand.
-
-    Attributes:
-        text: which of the pose file's texts holds them.
-        keypoints: ordinals [N, K, 2], -1 for a joint that the file leaves out.
-        scores: ordinals [N, K], -1 for a joint or person that has none; None where the file has none.
-    """
-
-    text: int
-    keypoints: Ordinals
-    scores: Ordinals | None
-
-
-@dataclass(frozen=True)
-class _Change:
-    """Numbers of one text that get other values: ordinals [n] and values [n], in the file's units."""
-
-    text: int
-    ordinals: Ordinals
-    values: npt.NDArray[np.float64]
+# Formats whose joints are absent where their cells are empty; elsewhere zeros say so.
+_EMPTY_ABSENT = ("deeplabcut", "sleap")
+# Formats whose evaluation takes a joint for absent only where its flag is 0, too (poseval's convert.py).
+_FLAGGED = ("posetrack18", "posetrack21")
+_BYTES_PER_MB = 1e6
 
 
 @dataclass(frozen=True)
@@ -75,6 +50,11 @@ class PoseFile:
         """Whether ``path`` is a folder, so that ``write`` makes one."""
         return [text.path for text in self.texts] != [self.path]
 
+    @property
+    def byte_count(self) -> int:
+        """Bytes of all its texts."""
+        return sum(len(text.data) for text in self.texts)
+
     def write(self, output: Path, refined: Sequence[PoseSequence]) -> None:
         """Writes the same file or folder with the coordinates and joint scores of ``refined``.
 
@@ -85,88 +65,62 @@ class PoseFile:
         be new or empty.
 
         Raises:
-            UsageError: ``output`` is the input itself, or a file where a folder is to be written.
+            UsageError: ``output`` is the input itself, or a file where a folder is to be written, or the reverse.
             InputError: ``refined`` has other sequences, frames, people or joints than ``sequences``.
             ResourceError: the disk does not take it.
         """
-        tokens = self._tokens(refined)
-        contents = [text.replaced(changed) for text, changed in zip(self.texts, tokens, strict=True)]
-        try:
-            self._check_output(output)
-            if self.is_folder:
-                write_folder(output, {text.path.name: data for text, data in zip(self.texts, contents, strict=True)})
-            else:
-                write_file(output, contents[0])
-        except OSError as error:
-            raise ResourceError(f"cannot write {output}: {error.strerror or error}") from error
+        self._check_structure(refined)
+        self.write_frames(output, lambda sequence, position: refined[sequence].frames[position])
 
-    def _check_output(self, output: Path) -> None:
-        if output.resolve() in {self.path.resolve(), *(text.path.resolve() for text in self.texts)}:
+    def write_frames(
+        self,
+        output: Path,
+        refined: Callable[[int, int], FramePoses],
+        edit: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        """As ``write``, with refined(sequence, position) called for one frame after the other.
+
+        ``edit`` gets the bytes of each finished file and returns those to write; the file is then made in memory.
+        """
+        self.check_output(output)
+        contents = self._contents(refined)
+        files: list[Content] = [edit(b"".join(pieces)) for pieces in contents] if edit else [*contents]
+        try:
+            if self.is_folder:
+                write_folder(output, {text.path.name: file for text, file in zip(self.texts, files, strict=True)})
+            else:
+                write_file(output, files[0])
+        except OSError as error:
+            size = f"about {self.byte_count / _BYTES_PER_MB:.1f} MB"
+            raise ResourceError(f"cannot write {output} ({size}): {error.strerror or error}") from error
+
+    def check_output(self, output: Path) -> None:
+        """Raises UsageError where this cannot be written to ``output`` whatever the poses are."""
+        inputs = {self.path.resolve(), *(text.path.resolve() for text in self.texts)}
+        if output.resolve() in inputs or (output.is_file() and any(output.samefile(path) for path in inputs)):
             raise UsageError(f"{output} is the input itself; choose another output")
         if self.is_folder and output.exists() and not output.is_dir():
             raise UsageError(f"{output} is a file, but {self.path} is a folder; choose another output")
+        if not self.is_folder and output.is_dir():
+            raise UsageError(f"{output} is a folder, but {self.path} is a file; choose another output")
 
-    def _tokens(self, refined: Sequence[PoseSequence]) -> list[dict[int, bytes]]:
-        """New bytes for the changed numbers (ordinal -> bytes) of each text."""
-        frames = list(_frame_pairs(self.sequences, refined))
-        tokens: list[dict[int, bytes]] = [{} for _ in self.texts]
-        columns: tuple[Column, ...] = ("keypoints", "scores")
-        for column in columns:
-            changes = [change for pair, cells in zip(frames, self._all_cells(), strict=True)
-                       if (change := self._change(column, *pair, cells))]  # fmt: skip
-            decimals = self._decimals(column) if changes else 0
-            for change in changes:
-                new = self._written(change.values, decimals)
-                tokens[change.text].update(zip(change.ordinals.tolist(), new, strict=True))
-        return tokens
+    def _check_structure(self, refined: Sequence[PoseSequence]) -> None:
+        if len(self.sequences) != len(refined):
+            raise InputError(f"refined poses have {len(refined)} sequences, the file has {len(self.sequences)}")
+        for before, after in zip(self.sequences, refined, strict=True):
+            counts = len(after.frames), len(before.frames)
+            if counts[0] != counts[1]:
+                raise InputError(f"refined sequence {before.name!r} has {counts[0]} frames, the file has {counts[1]}")
 
-    def _all_cells(self) -> list[Cells]:
-        return [cells for sequence in self.cells for cells in sequence]
-
-    def _change(self, column: Column, before: FramePoses, after: FramePoses, cells: Cells) -> _Change | None:
-        old, new, ordinals = getattr(before, column), getattr(after, column), getattr(cells, column)
-        if new is None or new is old:
-            return None
-        if old is None:
-            raise InputError(f"{self.path}: the refined poses have joint scores, but the file has no place for them")
-        changed = (old != new) & ~(np.isnan(old) & np.isnan(new))
-        if column == "keypoints":
-            changed &= ordinals >= 0
-        if not changed.any():
-            return None
-        units = new / np.array(self.scale) if self.scale and column == "keypoints" else new.astype(np.float64)
-        if not np.isfinite(units[changed]).all() or (ordinals[changed] < 0).any():
-            raise InputError(f"{self.path}: {before!r}: refined {column} must be finite and have a place in the file")
-        return _Change(cells.text, ordinals[changed], units[changed])
-
-    def _decimals(self, column: Column) -> int:
-        """The most decimals that any number of ``column`` has in the file."""
-        ordinals: list[list[Ordinals]] = [[] for _ in self.texts]
-        for cells in self._all_cells():
-            places = getattr(cells, column)
-            ordinals[cells.text].append(places[places >= 0])
-        found = [text.decimals(np.concatenate(own)) for text, own in zip(self.texts, ordinals, strict=True) if own]
-        return min(max([_LEAST_DECIMALS[column], *found]), _MOST_DECIMALS)
-
-    def _written(self, values: npt.NDArray[np.float64], decimals: int) -> list[bytes]:
-        if self.scale:
-            return [b"%.6g" % value for value in values.tolist()]
-        # Adding zero turns -0.0 into 0.0.
-        return [repr(value).encode() for value in (values.round(decimals) + 0.0).tolist()]
-
-
-def _frame_pairs(
-    sequences: Sequence[PoseSequence], refined: Sequence[PoseSequence]
-) -> Iterator[tuple[FramePoses, FramePoses]]:
-    """(read, refined) frames. Raises InputError where the two differ in anything but values."""
-    if len(sequences) != len(refined):
-        raise InputError(f"refined poses have {len(refined)} sequences, the file has {len(sequences)}")
-    for before, after in zip(sequences, refined, strict=True):
-        if len(before.frames) != len(after.frames):
-            raise InputError(
-                f"refined sequence {before.name!r} has {len(after.frames)} frames, the file has {len(before.frames)}"
-            )
-        for old, new in zip(before.frames, after.frames, strict=True):
-            if old.keypoints.shape != new.keypoints.shape:
-                raise InputError(f"refined {new!r} does not have the people and joints of {old!r} in the file")
-            yield old, new
+    def _contents(self, refined: Callable[[int, int], FramePoses]) -> list[Iterable[bytes]]:
+        """The new content of each text, in pieces."""
+        entries: list[list[Entry]] = [[] for _ in self.texts]
+        for number, (sequence, cells) in enumerate(zip(self.sequences, self.cells, strict=True)):
+            for position, (before, own) in enumerate(zip(sequence.frames, cells, strict=True)):
+                if len(before):
+                    entries[own.text].append(Entry(before, own, partial(refined, number, position)))
+        for own_entries in entries:
+            own_entries.sort(key=lambda entry: entry.cells.first)
+        decimals = most_decimals(self.texts, entries)
+        style = Style(decimals, self.scale, self.format in _EMPTY_ABSENT, self.format in _FLAGGED)
+        return [spliced(text, own, style) for text, own in zip(self.texts, entries, strict=True)]
