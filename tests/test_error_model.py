@@ -14,11 +14,12 @@ from posefix_track.errors import InputError
 from posefix_track.keypoints import COCO_17, UNION_19
 from posefix_track.synthesis import GOOD, MISS, STATUSES, ErrorModel, People, synthesise
 from posefix_track.synthesis_model import KS_LIMITS
-from trainer.datasets import Person
+from trainer.columns import stacked
 from trainer.error_counts import Group, Pose, classify, match
 from trainer.error_model import load_error_model, main, measure, save_error_model
+from trainer.input_poses import input_poses
+from trainer.people import Person
 from trainer.recipe import SynthesisConfig
-from trainer.samples import input_poses
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "coco"
 TRUTH = np.random.default_rng(0).uniform(50, 250, (17, 2)).round(1)
@@ -189,9 +190,11 @@ def test_impossible_models_are_refused(changes: dict[str, Any], named: str) -> N
 
 def test_absent_joints_of_the_model_are_missing_from_training_poses() -> None:
     person = Person("0", np.random.default_rng(0).uniform(0, 99, (19, 2)), np.ones(19, bool), np.zeros((0, 19, 2)),
-                    np.zeros((0, 19), bool), np.zeros((19, 2)), np.zeros(19, bool), 5000.0)  # fmt: skip
+                    np.zeros((0, 19), bool), np.zeros((0, 19, 2)), np.zeros((0, 19), bool),
+                    np.array([0.0, 0, 50, 100]))  # fmt: skip
     config = SynthesisConfig(absent=0.9, absent_head=0)
-    _, present = input_poses([person] * 400, config, np.random.default_rng(1), a_model())
+    rng = np.random.default_rng(1)
+    _, present = input_poses(stacked([person] * 400, rng), config, rng, a_model())
     assert present.mean() == pytest.approx(0.75, abs=0.02)  # four standard errors
 
 

@@ -1,18 +1,23 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from posefix_track.crops import crop_transform
 from posefix_track.errors import InputError
 from posefix_track.keypoints import UNION_19
-from tests.training_data import NO_AUGMENTATION, NO_GAPS, PICTURES, annotation, recipe, write_training_data
-from trainer.datasets import Dataset, Images, Person, load_dataset
-from trainer.recipe import DataConfig, SynthesisConfig, read_recipe
+from tests.training_data import NO_AUGMENTATION, NO_GAPS, recipe, write_training_data
+from trainer.columns import stacked
+from trainer.datasets import Dataset, load_dataset
+from trainer.images import Images, Pictures
+from trainer.input_poses import input_poses
+from trainer.people import Person
+from trainer.recipe import Recipe, SynthesisConfig, read_recipe
 from trainer.rendered import rendered_dataset
-from trainer.samples import Batch, Samples, input_poses, make_batch
+from trainer.samples import Batch, Samples, cut, make_batch
 from trainer.train import load_samples
 
 RECIPES = sorted((Path(__file__).parents[1] / "trainer" / "recipes").glob("*.toml"))
@@ -31,9 +36,13 @@ def load(root: Path) -> Dataset:
 def person(keypoints: np.ndarray, labelled: np.ndarray | None = None) -> Person:
     """A person on picture "0" whose other estimator found nothing."""
     labelled = np.ones(19, bool) if labelled is None else labelled
-    nothing = np.zeros((19, 2)), np.zeros(19, bool)
-    area = float(np.ptp(keypoints, 0).prod())
-    return Person("0", keypoints, labelled, np.zeros((0, 19, 2)), np.zeros((0, 19), bool), *nothing, area)
+    nothing = np.zeros((0, 19, 2)), np.zeros((0, 19), bool)
+    return Person("0", keypoints, labelled, *nothing, *nothing, np.concatenate([keypoints.min(0), keypoints.max(0)]))
+
+
+def poses_of(people: list[Person], config: SynthesisConfig) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return input_poses(stacked(people, rng), config, rng)
 
 
 def columns(batch: Batch) -> list[torch.Tensor]:
@@ -76,112 +85,6 @@ def test_unreadable_recipes_are_refused(tmp_path: Path) -> None:
             read_recipe(tmp_path / name)
 
 
-# Data sets
-
-
-def test_people_are_read_into_union_joints(root: Path) -> None:
-    dataset = load(root)
-    assert [p.image for p in dataset.people] == [f"{n}.png" for n in range(PICTURES)]
-    assert dataset.skipped == 0
-    one, source = dataset.people[3], np.array(annotation(3)["keypoints"]).reshape(17, 3)
-    np.testing.assert_array_equal(one.labelled, [*(source[:, 2] > 0), False, False])
-    np.testing.assert_array_equal(one.keypoints[:17], source[:, :2])
-    assert one.area == 50 * 110
-    assert [p.estimated.any() for p in dataset.people] == [True, False] * 3
-
-
-def test_pictures_come_from_folder_and_shard(root: Path) -> None:
-    images = load(root).images
-    for number in range(PICTURES):
-        expected = np.random.default_rng(number).integers(0, 256, (120, 80, 3))
-        np.testing.assert_array_equal(images.read(f"{number}.png"), expected)
-
-
-def test_overlapping_people_are_near_each_other(tmp_path: Path) -> None:
-    beside, far = annotation(1, image_id=0), annotation(2, image_id=0, bbox=[500, 5, 50, 110])
-    write_training_data(tmp_path, [annotation(0), beside, far])
-    first, second, third = load(tmp_path).people
-    np.testing.assert_array_equal(first.near, [second.keypoints])
-    np.testing.assert_array_equal(first.near_labelled, [second.labelled])
-    assert len(second.near) == 1
-    assert len(third.near) == 0
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"keypoints": [1.0] * 50},
-        {"keypoints": [1.0] * 48},
-        {"keypoints": None},
-        {"keypoints": [0] * 51},  # nothing labelled
-        {"keypoints": [float("nan"), 1.0, 2] * 17},
-        {"bbox": [1, 2, 3]},
-        {"bbox": [5, 5, 0, 9]},
-        {"bbox": None},
-        {"image_id": 5},  # the picture is deleted below
-    ],
-    ids=lambda damage: f"{next(iter(damage))} {str(next(iter(damage.values())))[:20]}",
-)
-def test_a_bad_annotation_is_skipped_and_counted(tmp_path: Path, damage: dict[str, object]) -> None:
-    people = [annotation(0), annotation(1) | damage, annotation(2)]
-    write_training_data(tmp_path, people)
-    (tmp_path / "shard.tar").unlink()
-    dataset = load_dataset(DataConfig("people.json", ("pictures",), 1.0), tmp_path)
-    assert [p.image for p in dataset.people] == ["0.png", "2.png"]
-    assert dataset.skipped == 1
-
-
-def test_crowds_and_bystanders_are_no_targets(tmp_path: Path) -> None:
-    people = [annotation(0), annotation(1, iscrowd=1), annotation(2, target=0)]
-    write_training_data(tmp_path, people)
-    dataset = load(tmp_path)
-    assert [p.image for p in dataset.people] == ["0.png"]
-    assert dataset.skipped == 0
-
-
-@pytest.mark.parametrize("name", ["people.json", "estimates.json", "shard.tar"])
-@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\x00" * 300])
-def test_an_unreadable_file_is_named(root: Path, name: str, content: bytes | None) -> None:
-    if content is None:
-        (root / name).unlink()
-    else:
-        (root / name).write_bytes(content)
-    with pytest.raises(InputError, match=name):
-        load(root)
-
-
-@pytest.mark.parametrize("content", [{}, [], {"categories": []}, {"categories": [{"keypoints": ["nose"]}]}])
-def test_annotations_of_another_layout_are_refused(root: Path, content: object) -> None:
-    (root / "people.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"people\.json: (not annotations in COCO layout|fewer than six known joints)"):
-        load(root)
-
-
-def test_a_cut_off_shard_is_named(root: Path) -> None:
-    shard = root / "shard.tar"
-    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
-    with pytest.raises(InputError, match=r"shard\.tar: not a readable tar shard"):
-        load(root)
-
-
-def test_a_set_without_people_is_refused(tmp_path: Path) -> None:
-    write_training_data(tmp_path, [annotation(77)])
-    with pytest.raises(InputError, match=r"people\.json: nobody to train on"):
-        load(tmp_path)
-
-
-@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n", b"text"])
-def test_a_picture_that_does_not_decode_is_named(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "a.png").write_bytes(data)
-    with pytest.raises(InputError, match=r"a\.png: does not decode"):
-        Images([tmp_path]).read("a.png")
-
-
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"b\.png: no such image"):
-        Images([tmp_path]).read("b.png")
-
-
 # Samples
 
 
@@ -209,7 +112,7 @@ def test_a_batch_has_the_documented_columns(root: Path) -> None:
 
 def test_weights_decide_which_set_is_drawn_from() -> None:
     sets = [
-        Dataset([person(np.random.default_rng(i).random((19, 2)) * 50)], _Black(), w, 0)
+        Dataset([person(np.random.default_rng(i).random((19, 2)) * 50)], _Still(np.zeros((100, 80, 3), np.uint8)), w)
         for i, w in ((0, 0.0), (1, 2.0))
     ]
     samples = Samples(sets, recipe(synthesis=NO_GAPS))
@@ -217,30 +120,42 @@ def test_weights_decide_which_set_is_drawn_from() -> None:
     assert samples[0].images.shape[0] == 3
 
 
-class _Black:
-    def read(self, name: str) -> np.ndarray:
-        return np.zeros((100, 80, 3), np.uint8)
+class _Still:
+    """The same picture under every name."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
+
+    def read(self, name: str, shrink: int = 1) -> tuple[np.ndarray, int]:
+        return self.image, 1
 
 
-def dotted(scale: int = 1) -> tuple[Person, np.ndarray]:
-    """A person whose joints are white dots on black, at least 9 pixels apart."""
+TRUTH = replace(NO_GAPS, estimate_share=1.0)  # for people whose estimate is the truth
+
+
+def dotted(labelled: np.ndarray | None = None) -> tuple[Person, _Still]:
+    """A person whose joints are white dots on black, at least 9 pixels apart, and whose estimate is the truth."""
     rng = np.random.default_rng(3)
     cells = rng.permutation(6 * 9)[:19]
     keypoints = np.stack([40 + 16.0 * (cells % 6), 40 + 16.0 * (cells // 6)], -1)
     image = np.zeros((240, 180, 3), np.uint8)
     for x, y in keypoints.astype(int):
         image[y - 1 : y + 2, x - 1 : x + 2] = 255
-    return person(keypoints), image
+    one = person(keypoints, labelled)
+    return replace(one, estimates=keypoints[None], estimated=one.labelled[None]), _Still(image)
 
 
-def test_targets_and_picture_move_together() -> None:
-    one, image = dotted()
-    wide = recipe(augment=replace(recipe().augment, colour=0, occlude=0))
+def batch_of(one: Person, pictures: Pictures, count: int, settings: Recipe) -> Batch:
+    return make_batch([one] * count, [pictures] * count, settings, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("annotation_padding", [0.0, 1.25])
+def test_targets_and_picture_move_together(annotation_padding: float) -> None:
+    augment = replace(recipe().augment, colour=0, occlude=0, annotation_padding=annotation_padding)
+    wide = recipe(augment=augment, synthesis=TRUTH)
     wide = replace(wide, network=replace(wide.network, input_size=(256, 192)))
     count = 24  # flipped and not, rotated and not
-    rng = np.random.default_rng(0)
-    poses, present = np.repeat(one.keypoints[None], count, 0), np.ones((count, 19), bool)
-    batch = make_batch([one] * count, [image] * count, poses, present, wide, rng)
+    batch = batch_of(*dotted(), count, wide)
     rows, grid = np.indices((256, 192))
     checked = 0
     for crop, targets in zip(batch.images.numpy()[..., 0].astype(float), batch.targets.numpy(), strict=True):
@@ -255,65 +170,171 @@ def test_targets_and_picture_move_together() -> None:
 
 
 def test_a_mirrored_sample_exchanges_left_and_right() -> None:
-    one, image = dotted()
     labelled = np.ones(19, bool)
     labelled[UNION_19.index["left_wrist"]] = False
-    one = replace(one, labelled=labelled)
     count = 16
-    poses, present = np.repeat(one.keypoints[None], count, 0), np.repeat(labelled[None], count, 0)
-    still = recipe(augment=NO_AUGMENTATION)
-    batch = make_batch([one] * count, [image] * count, poses, present, still, np.random.default_rng(0))
+    settings = recipe(augment=NO_AUGMENTATION, synthesis=TRUTH)
+    network = replace(settings.network, input_size=(256, 192))
+    batch = batch_of(*dotted(labelled), count, replace(settings, network=network))
     torch.testing.assert_close(batch.keypoints, batch.targets)
     assert torch.equal(batch.present, batch.labelled)
     mirrored = ~batch.labelled[:, UNION_19.index["right_wrist"]]
     assert 0 < mirrored.sum() < count
     plain, flipped = batch.targets[~mirrored][0], batch.targets[mirrored][0]
     torch.testing.assert_close(flipped[UNION_19.flip_index, 1], plain[:, 1])
-    torch.testing.assert_close(flipped[UNION_19.flip_index, 0], 32 - 1 - plain[:, 0])
-    np.testing.assert_array_equal(batch.images[mirrored][0].numpy()[:, ::-1], batch.images[~mirrored][0])
+    torch.testing.assert_close(flipped[UNION_19.flip_index, 0], 192 - 1 - plain[:, 0])
+    apart = batch.images[mirrored][0].numpy()[:, ::-1].astype(int) - batch.images[~mirrored][0].numpy()
+    assert np.abs(apart).max() <= 16  # OpenCV interpolates at 1/32 pixel both ways: 2 * 255 / 32
 
 
 def test_area_is_measured_in_crop_pixels() -> None:
-    one, image = dotted()
-    still = recipe(augment=NO_AUGMENTATION)
-    batch = make_batch(
-        [one], [image], one.keypoints[None].copy(), np.ones((1, 19), bool), still, np.random.default_rng(0)
-    )
+    batch = batch_of(*dotted(), 1, recipe(augment=NO_AUGMENTATION, synthesis=TRUTH))
     extent = batch.targets[0].amax(0) - batch.targets[0].amin(0)
     # A person covers 0.53 of the box.
     np.testing.assert_allclose(batch.area[0], 0.53 * extent.prod(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["coco17", "posetrack18", "union19"])
+def test_a_batch_has_the_joints_of_the_network(name: str) -> None:
+    network = replace(recipe().network, keypoints=name)
+    settings = recipe(augment=NO_AUGMENTATION, synthesis=TRUTH)
+    union = batch_of(*dotted(), 4, settings)
+    batch = batch_of(*dotted(), 4, replace(settings, network=network))
+    for joint, there in network.keypoint_set.index.items():
+        here = UNION_19.index[joint]
+        if joint in network.keypoint_set.dead:
+            assert not batch.present[:, there].any() and not batch.labelled[:, there].any()
+        else:
+            torch.testing.assert_close(batch.keypoints[:, there], union.keypoints[:, here])
+            torch.testing.assert_close(batch.targets[:, there], union.targets[:, here])
+
+
+def test_a_crop_of_the_annotated_box_does_not_follow_the_pose() -> None:
+    one, picture = dotted()
+    box = np.array([40.0, 60.0, 100.0, 160.0])
+    settings = recipe(augment=replace(NO_AUGMENTATION, annotation_padding=1.25), synthesis=NO_GAPS)
+    batch = batch_of(replace(one, bbox_xyxy=box), picture, 8, settings)
+    transform = crop_transform(box[None], (64, 32), 1.25)
+    expected = transform.to_crop(one.keypoints[None])[0]
+    inside = ((expected >= 0) & (expected < (32, 64))).all(1)
+    assert 0 < inside.sum() < 19
+    plain = [t for t, seen in zip(batch.targets, batch.labelled, strict=True) if np.array_equal(seen, inside)]
+    assert len(plain) >= 2
+    np.testing.assert_allclose(plain[0], expected, atol=1e-3)  # float32 pixels
+
+
+def test_original_scaling_is_linear_and_clipped_to_one_deviation() -> None:
+    settings = recipe(augment=replace(NO_AUGMENTATION, scale=0.3, linear_scale=True), synthesis=TRUTH)
+    batch = batch_of(*dotted(), 400, settings)
+    still = batch_of(*dotted(), 1, recipe(augment=NO_AUGMENTATION, synthesis=TRUTH))
+    factor = (still.area[0] / batch.area).sqrt()
+    assert factor.min() == pytest.approx(0.7, abs=1e-4) and factor.max() == pytest.approx(1.3, abs=1e-4)
+    # A normal distribution has 31.7 % beyond one deviation; four standard errors.
+    assert ((factor < 0.701) | (factor > 1.299)).float().mean() == pytest.approx(0.317, abs=0.093)
+
+
+def test_half_bodies_keep_the_joints_of_one_half() -> None:
+    settings = recipe(augment=replace(NO_AUGMENTATION, half_body=1.0), synthesis=TRUTH)
+    batch = batch_of(*dotted(), 40, settings)
+    lower = torch.tensor([joint.split("_")[-1] in ("hip", "knee", "ankle") for joint in UNION_19.joints])
+    legs = (batch.present == lower).all(1)
+    assert 5 < legs.sum() < 35
+    assert (batch.present[~legs] == ~lower).all()
+    assert batch.labelled.all()
+    few = dotted(np.arange(19) < 7)  # not even eight joints: nobody knows that this is a whole person
+    assert (batch_of(*few, 20, settings).present.sum(1) == 7).all()
+
+
+def test_half_bodies_need_a_crop_that_follows_the_pose() -> None:
+    with pytest.raises(InputError, match="half_body needs a crop that follows the input pose"):
+        replace(NO_AUGMENTATION, half_body=0.1, annotation_padding=1.25)
+
+
+def test_a_large_picture_is_decoded_small_and_shows_the_same(tmp_path: Path) -> None:
+    smooth = cv2.resize(np.random.default_rng(0).integers(0, 256, (18, 12, 3)).astype(np.uint8), (1200, 1800))
+    cv2.imwrite(str(tmp_path / "a.jpg"), smooth, [cv2.IMWRITE_JPEG_QUALITY, 98])
+    images = Images([tmp_path])
+    for size, expected in ((128, 8), (256, 4), (512, 2), (1024, 1)):
+        transform = crop_transform(np.array([[100.0, 100, 1000, 1600]]), (size, size * 3 // 4), 1.1, 20.0)
+        pictures = _Counting(images)
+        small = cut(transform, [(pictures, "a.jpg")], antialias=True)[0]
+        assert pictures.shrinks == [expected]
+        full = transform.crop(images.read("a.jpg")[0])[0]
+        # Means of the same pixels by two ways; a shift of half a pixel of the small picture would give 3 and more.
+        assert np.abs(small.astype(int) - full).mean() < 1
+    assert cut(transform, [(pictures, "a.jpg")], antialias=False).shape == (1, 1024, 768, 3)
+    assert pictures.shrinks == [1, 1]
+
+
+class _Counting:
+    """Pictures that remember how small they were wanted."""
+
+    def __init__(self, images: Images) -> None:
+        self.images, self.shrinks = images, list[int]()
+
+    def read(self, name: str, shrink: int = 1) -> tuple[np.ndarray, int]:
+        self.shrinks.append(shrink)
+        return self.images.read(name, shrink)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_share_the_batch_of_one(root: Path, processes: int) -> None:
+    settings = recipe(train=replace(recipe().train, batch_size=64))
+    datasets = load_samples(settings, root).datasets
+    whole = Samples(datasets, settings)[1]
+    parts = [Samples(datasets, settings, None, i, processes)[1] for i in range(processes)]
+    for column, *shares in zip(columns(whole), *map(columns, parts), strict=True):
+        assert torch.equal(column, torch.cat(shares))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(root: Path) -> None:
+    settings = recipe(train=replace(recipe().train, batch_size=48))
+    with pytest.raises(InputError, match=r"multiple of 16 \* 2 processes, got 48"):
+        Samples(load_samples(settings, root).datasets, settings, None, 0, 2)
+
+
+# Input poses
+
+
 def test_inputs_are_the_other_estimators_where_asked_for(root: Path) -> None:
-    people = load(root).people
-    poses, present = input_poses(people, replace(NO_GAPS, estimate_share=1.0), np.random.default_rng(0))
+    people = list(load(root).people)
+    poses, present = poses_of(people, TRUTH)
     for pose, has, one in zip(poses, present, people, strict=True):
-        if one.estimated.any():
-            np.testing.assert_array_equal(pose, one.estimate)
-            np.testing.assert_array_equal(has, one.estimated)
+        if len(one.estimates):
+            np.testing.assert_array_equal(pose, one.estimates[0])
+            np.testing.assert_array_equal(has, one.estimated[0])
         else:
             np.testing.assert_array_equal(has, one.labelled)
             assert not np.array_equal(pose[has], one.keypoints[has])
 
 
+def test_each_of_several_estimates_is_drawn() -> None:
+    one, _ = dotted()
+    several = replace(one, estimates=np.stack([one.keypoints + i for i in range(3)]), estimated=np.ones((3, 19), bool))
+    poses, _ = poses_of([several] * 300, TRUTH)
+    drawn = (poses - one.keypoints)[:, 0, 0].round().astype(int)
+    assert (np.bincount(drawn, minlength=3) > 60).all()  # 100 each, five standard errors
+
+
 def test_joints_without_any_position_are_absent(root: Path) -> None:
-    people = load(root).people
-    _, present = input_poses(people, NO_GAPS, np.random.default_rng(0))
-    np.testing.assert_array_equal(present, [one.labelled | one.estimated for one in people])
+    people = list(load(root).people)
+    _, present = poses_of(people, NO_GAPS)
+    known = [one.labelled | (one.estimated[0] if len(one.estimated) else False) for one in people]
+    np.testing.assert_array_equal(present, known)
 
 
 def test_a_person_always_keeps_a_joint() -> None:
     few = np.zeros(19, bool)
     few[5] = True
     people = [person(np.random.default_rng(0).random((19, 2)), few)] * 200
-    _, present = input_poses(people, SynthesisConfig(absent=0.9), np.random.default_rng(0))
+    _, present = poses_of(people, SynthesisConfig(absent=0.9))
     assert present.any(1).all()
     assert not present[:, ~few].any()
 
 
 def test_the_head_is_absent_as_often_as_asked_for() -> None:
     people = [person(np.random.default_rng(0).random((19, 2)) * 100)] * 2000
-    _, present = input_poses(people, replace(NO_GAPS, absent_head=0.5), np.random.default_rng(0))
+    _, present = poses_of(people, replace(NO_GAPS, absent_head=0.5))
     ends = present[:, [UNION_19.index["head_bottom"], UNION_19.index["head_top"]]]
     assert (ends[:, 0] == ends[:, 1]).all()
     assert abs(ends.mean() - 0.5) < 0.05  # four standard errors
@@ -326,7 +347,7 @@ def test_drawn_figures_are_a_data_set() -> None:
     assert 1 <= len(one.people) == len(other.people)
     for first, second in zip(one.people, other.people, strict=True):
         np.testing.assert_array_equal(first.keypoints, second.keypoints)
-        np.testing.assert_array_equal(one.images.read(first.image), other.images.read(second.image))
+        np.testing.assert_array_equal(one.images.read(first.image)[0], other.images.read(second.image)[0])
         assert first.labelled.sum() >= 6
     with pytest.raises(InputError, match="no rendered picture '3'"):
         one.images.read("3")

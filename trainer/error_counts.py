@@ -12,7 +12,7 @@ from posefix_track.keypoints import UNION_19, KeypointSet
 from posefix_track.poses import present_joints
 from posefix_track.synthesis_model import KS_BINS
 from posefix_track.synthesis_rules import GOOD, INVERSION, JITTER, MISS, STATUSES, SWAP, Bool, Float64, Int
-from trainer.samples import AREA_SHARE
+from trainer.people import AREA_SHARE
 
 # A pose less similar than this to everybody is taken for nobody's (coco-analyze matches likewise).
 _LEAST_OKS = 0.1

@@ -1,38 +1,36 @@
-"""People -> training batches: synthetic input poses, crops as at test time, augmentation; seeded by step."""
+"""People -> training batches: erroneous input poses, crops as at test time, augmentation; seeded by step."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from posefix_track.crops import CropTransform, crop_transform, keypoint_boxes
-from posefix_track.keypoints import UNION_19
-from posefix_track.synthesis import ErrorModel, People, SynthesisRules, synthesise
-from trainer.datasets import Dataset, Person
-from trainer.pose_refiner_synthesis import transform_poses
-from trainer.recipe import AugmentConfig, Recipe, SynthesisConfig
+from posefix_track.crops import CropTransform
+from posefix_track.errors import InputError
+from posefix_track.keypoints import UNION_19, KeypointSet
+from posefix_track.synthesis import ErrorModel
+from trainer.augment import annotation_transform, half_bodies, mirrored, occlude, pose_transform, recolour
+from trainer.columns import Columns, stacked
+from trainer.datasets import Dataset
+from trainer.images import Image, Pictures
+from trainer.input_poses import input_poses
+from trainer.people import AREA_SHARE, Bool, Float64, Person
+from trainer.recipe import Recipe
 
-Float64 = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
-Image = npt.NDArray[np.uint8]
-
-# COCO's people cover about 0.53 of their boxes; OKS is defined on the covered area.
-AREA_SHARE = 0.53
-_ARMS = [UNION_19.index[f"{side}_{part}"] for side in ("left", "right") for part in ("shoulder", "elbow", "wrist")]
-_LEGS = [UNION_19.index[f"{side}_{part}"] for side in ("left", "right") for part in ("hip", "knee", "ankle")]
-_HEAD = [UNION_19.index["head_bottom"], UNION_19.index["head_top"]]
+# People who are drawn together from one stream of random numbers; a batch is the same however many processes share it.
+BLOCK = 16
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples.
+    """B samples with the K joints of the network.
 
     Attributes:
         images: uint8 [B, H, W, 3] BGR crops.
-        keypoints, present: input pose, float32 [B, 19, 2] crop pixels and bool [B, 19].
+        keypoints, present: input pose, float32 [B, K, 2] crop pixels and bool [B, K].
         targets, labelled: truth, likewise; labelled joints may lie outside the crop.
         area: float32 [B], square crop pixels that OKS is measured by.
     """
@@ -54,12 +52,34 @@ class Batch:
 
 
 class Samples(torch.utils.data.Dataset[Batch]):
-    """Batch number ``step`` of a run; the same for the same recipe, data and step."""
+    """Batch number ``step`` of a run; the same for the same recipe, data and step.
 
-    def __init__(self, datasets: list[Dataset], recipe: Recipe, error_model: ErrorModel | None = None) -> None:
+    Args:
+        datasets: drawn from by their weights.
+        recipe: with the run's length in steps.
+        error_model: in place of the published errors.
+        process, processes: which part of every batch to make, of how many equal ones.
+
+    Raises:
+        InputError: a batch that cannot be divided among the processes.
+    """
+
+    def __init__(
+        self,
+        datasets: list[Dataset],
+        recipe: Recipe,
+        error_model: ErrorModel | None = None,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
         self.datasets, self.recipe, self.error_model = datasets, recipe, error_model
         weights = np.array([d.weight for d in datasets], np.float64)
         self.shares = weights / weights.sum()
+        size = recipe.train.batch_size
+        if processes > 1 and size % (BLOCK * processes):
+            raise InputError(f"batch_size must be a multiple of {BLOCK} * {processes} processes, got {size}")
+        firsts = np.array_split(np.arange(0, size, BLOCK), processes)[process]
+        self._blocks = [(first // BLOCK, min(BLOCK, size - first)) for first in firsts.tolist()]
 
     def __len__(self) -> int:
         return self.recipe.train.steps
@@ -67,128 +87,76 @@ class Samples(torch.utils.data.Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         # OpenCV would start threads of its own in every loader worker.
         cv2.setNumThreads(1)
-        rng = np.random.default_rng([self.recipe.train.seed, step])
-        chosen = rng.choice(len(self.datasets), self.recipe.train.batch_size, p=self.shares)
-        drawn = [(self.datasets[d], self._draw(self.datasets[d], rng)) for d in chosen]
-        people = [person for _, person in drawn]
-        poses, present = input_poses(people, self.recipe.synthesis, rng, self.error_model)
-        images = [dataset.images.read(person.image) for dataset, person in drawn]
-        return make_batch(people, images, poses, present, self.recipe, rng)
+        blocks = [self._block(step, number, size) for number, size in self._blocks]
+        return Batch(*(torch.cat(columns) for columns in zip(*(vars(b).values() for b in blocks), strict=True)))
 
-    @staticmethod
-    def _draw(dataset: Dataset, rng: np.random.Generator) -> Person:
-        return dataset.people[int(rng.integers(len(dataset.people)))]
-
-
-def input_poses(
-    people: list[Person], config: SynthesisConfig, rng: np.random.Generator, error_model: ErrorModel | None = None
-) -> tuple[Float64, Bool]:
-    """Erroneous input poses [B, 19, 2] and which joints they have [B, 19], in image pixels."""
-    stacked, known = _stacked(people)
-    if error_model is not None:
-        # Its similarities were measured by the area of OKS, the published distances go by the box.
-        stacked = replace(stacked, area=stacked.area * AREA_SHARE)
-    poses, present = _synthetic(stacked, known, config, rng, error_model)
-    real = (rng.random(len(people)) < config.estimate_share) & np.array([p.estimated.any() for p in people])
-    for i in np.flatnonzero(real):
-        poses[i], present[i] = people[i].estimate, people[i].estimated
-    _invert(poses, config.inversion, ~real, rng)
-    rates = None if error_model is None else error_model.absent[error_model.band(stacked.labelled.sum(1))]
-    present &= ~_absent(present.shape, config, rng, rates)
-    empty = ~present.any(1)
-    present[empty] = known[empty]
-    return poses, present
-
-
-def _synthetic(
-    people: People, known: Bool, config: SynthesisConfig, rng: np.random.Generator, error_model: ErrorModel | None
-) -> tuple[Float64, Bool]:
-    """Poses by the recipe's method, and which joints it leaves."""
-    if config.method == "pose_refiner":
-        poses, kept = transform_poses(people, UNION_19, rng)
-        return poses, known & kept
-    rules = SynthesisRules(config.corrupted_partners, config.first_swapped_partner_repels, config.paper_radii)
-    poses, _ = synthesise(people, UNION_19, rng, rules=rules, error_model=error_model)
-    return poses, known.copy()
-
-
-def _stacked(people: list[Person]) -> tuple[People, Bool]:
-    """Columns for synthesis, and which joints have a base position (labelled, or estimated by the other estimator)."""
-    most = max(len(p.near) for p in people)
-    near, near_labelled = np.zeros((len(people), most, 19, 2)), np.zeros((len(people), most, 19), bool)
-    for i, person in enumerate(people):
-        near[i, : len(person.near)], near_labelled[i, : len(person.near)] = person.near, person.near_labelled
-    labelled = np.stack([p.labelled for p in people])
-    estimated = np.stack([p.estimated for p in people])
-    base = np.where(
-        labelled[..., None], np.stack([p.keypoints for p in people]), np.stack([p.estimate for p in people])
-    )
-    area = np.array([p.area for p in people])
-    return People(base, labelled, near, near_labelled, area), labelled | estimated
-
-
-def _invert(poses: Float64, probability: float, allowed: Bool, rng: np.random.Generator) -> None:
-    """Exchange whole arms, legs or both left and right, in place: estimators take backs for fronts."""
-    for i in np.flatnonzero(allowed & (rng.random(len(poses)) < probability)):
-        joints = (_ARMS, _LEGS, _ARMS + _LEGS)[rng.integers(3)]
-        poses[i, joints] = poses[i, UNION_19.flip_index[joints]]
-
-
-def _absent(shape: tuple[int, ...], config: SynthesisConfig, rng: np.random.Generator, rates: Float64 | None) -> Bool:
-    absent = rng.random(shape) < (config.absent if rates is None else rates)
-    for limb in (_ARMS[:3], _ARMS[3:], _LEGS[:3], _LEGS[3:]) if rates is None else ():
-        absent[:, limb[1:]] |= rng.random((shape[0], 1)) < config.absent / 5
-    absent[:, _HEAD] |= rng.random((shape[0], 1)) < config.absent_head
-    return absent
+    def _block(self, step: int, number: int, size: int) -> Batch:
+        rng = np.random.default_rng([self.recipe.train.seed, step, number])
+        chosen = [self.datasets[d] for d in rng.choice(len(self.datasets), size, p=self.shares)]
+        people = [d.people[int(rng.integers(len(d.people)))] for d in chosen]
+        return make_batch(people, [d.images for d in chosen], self.recipe, rng, self.error_model)
 
 
 def make_batch(
-    people: list[Person], images: list[Image], poses: Float64, present: Bool, recipe: Recipe, rng: np.random.Generator
+    people: Sequence[Person],
+    pictures: Sequence[Pictures],
+    recipe: Recipe,
+    rng: np.random.Generator,
+    error_model: ErrorModel | None = None,
 ) -> Batch:
-    """Crop as at test time (the box follows the input pose), with augmentation."""
-    transform = _augmented_transform(poses, present, recipe, rng)
-    one = [CropTransform(matrix[None], transform.input_size) for matrix in transform.image_to_crop]
-    crops = np.concatenate([t.crop(image, recipe.network.antialias) for t, image in zip(one, images, strict=True)])
-    truth, labelled = np.stack([p.keypoints for p in people]), np.stack([p.labelled for p in people])
-    inputs, targets = transform.to_crop(poses), transform.to_crop(truth)
-    for i in np.flatnonzero(rng.random(len(people)) < 0.5):
-        crops[i] = crops[i, :, ::-1].copy()
-        for points in (inputs, targets):
-            points[i] = points[i, UNION_19.flip_index]
-            points[i, :, 0] = transform.input_size[1] - 1 - points[i, :, 0]
-        present[i], labelled[i] = present[i, UNION_19.flip_index], labelled[i, UNION_19.flip_index]
+    """One sample of each person, whose image is in ``pictures`` of the same number."""
+    columns = stacked(people, rng)
+    if recipe.augment.annotation_padding:
+        transform = annotation_transform(columns, recipe, rng)
+        columns = columns.labelled_within(transform)
+        poses, present = input_poses(columns, recipe.synthesis, rng, error_model)
+    else:
+        poses, present = input_poses(columns, recipe.synthesis, rng, error_model)
+        present = half_bodies(present, columns.labelled, recipe.augment.half_body, rng)
+        transform = pose_transform(poses, present, recipe, rng)
+    flipped = rng.random(len(people)) < 0.5
+    transform = mirrored(transform, flipped)
+    crops = cut(transform, [(p, one.image) for p, one in zip(pictures, people, strict=True)], recipe.network.antialias)
     for crop in crops:
-        _recolour(crop, recipe.augment, rng)
-        _occlude(crop, recipe.augment, rng)
-    area = np.array([p.area for p in people]) * AREA_SHARE * transform.scale**2
-    columns = (crops, inputs, present, targets, labelled, area.astype(np.float32))
-    return Batch(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
+        recolour(crop, recipe.augment, rng)
+        occlude(crop, recipe.augment, rng)
+    return _batch(crops, columns, poses, present, transform, flipped, recipe.network.keypoint_set)
 
 
-def _augmented_transform(poses: Float64, present: Bool, recipe: Recipe, rng: np.random.Generator) -> CropTransform:
-    config, count = recipe.augment, len(poses)
-    boxes = keypoint_boxes(poses, present)
-    side = boxes[:, 2:] - boxes[:, :2]
-    centre = (boxes[:, 2:] + boxes[:, :2]) / 2 + side * rng.normal(0, config.shift, (count, 2))
-    factor = np.exp(np.clip(rng.normal(0, config.scale, (count, 1)), -3 * config.scale, 3 * config.scale))
-    half = side * factor / 2
-    limit = 2 * config.rotation_degrees
-    rotation = np.clip(rng.normal(0, config.rotation_degrees, count), -limit, limit) * (rng.random(count) < 0.6)
-    boxes = np.concatenate([centre - half, centre + half], 1)
-    return crop_transform(boxes, recipe.network.input_size, recipe.network.padding, rotation)
+def cut(transform: CropTransform, images: Sequence[tuple[Pictures, str]], antialias: bool) -> Image:
+    """One crop out of each picture, uint8 [B, H, W, 3].
+
+    A picture that the crop shrinks is decoded at a fraction of its size, unless ``antialias`` is off: averaging is what
+    decoding at a half, a quarter or an eighth does.
+    """
+    crops = np.empty((len(images), *transform.input_size, 3), np.uint8)
+    for i, (matrix, scale, (pictures, name)) in enumerate(
+        zip(transform.image_to_crop, transform.scale, images, strict=True)
+    ):
+        image, shrink = pictures.read(name, _shrink(scale) if antialias else 1)
+        # Pixel i of the small picture is centred on shrink * i + (shrink - 1) / 2 of the large one.
+        offset = matrix[:, 2] + matrix[:, :2].sum(1) * ((shrink - 1) / 2)
+        small = np.concatenate([matrix[:, :2] * shrink, offset[:, None]], 1)
+        crops[i] = CropTransform(small[None], transform.input_size).crop(image, antialias)[0]
+    return crops
 
 
-def _recolour(crop: Image, config: AugmentConfig, rng: np.random.Generator) -> None:
-    gain = 1 + rng.uniform(-config.colour, config.colour) + rng.uniform(-config.colour, config.colour, 3) / 3
-    offset = rng.uniform(-config.colour, config.colour) * 64 + 128 * (1 - gain.mean())
-    table = np.clip(np.arange(256)[:, None] * gain + offset, 0, 255).astype(np.uint8)
-    cv2.LUT(crop, table.reshape(1, 256, 3), dst=crop)
+def _shrink(scale: float) -> int:
+    """The largest of 1, 2, 4 and 8 that leaves at least a pixel of the picture for each of the crop."""
+    return max(factor for factor in (1, 2, 4, 8) if factor == 1 or factor * scale <= 1)
 
 
-def _occlude(crop: Image, config: AugmentConfig, rng: np.random.Generator) -> None:
-    if rng.random() >= config.occlude:
-        return
-    size = np.array(crop.shape[:2])
-    height, width = (size * rng.uniform(0.05, 0.35, 2)).astype(int)
-    top, left = (rng.random(2) * (size - (height, width))).astype(int)
-    crop[top : top + height, left : left + width] = rng.integers(0, 256, 3)
+def _batch(
+    crops: Image, columns: Columns, poses: Float64, present: Bool, transform: CropTransform, flipped: Bool,
+    joints: KeypointSet,
+) -> Batch:  # fmt: skip
+    """Crop pixels, left and right exchanged where flipped, the network's joints."""
+    # Where each of the network's joints stands in the union, mirrored or not; -1 for those that nobody labels.
+    order = joints.map_from(UNION_19)
+    both = np.stack([order, np.where(order >= 0, UNION_19.flip_index[order], -1)])[flipped.astype(int)]
+    rows = np.arange(len(both))[:, None]
+    known = both >= 0
+    inputs, targets = (transform.to_crop(points)[rows, both] for points in (poses, columns.keypoints))
+    area = columns.area * AREA_SHARE * transform.scale**2
+    arrays = (crops, inputs, present[rows, both] & known, targets, columns.labelled[rows, both] & known)
+    return Batch(*(torch.from_numpy(np.ascontiguousarray(a)) for a in (*arrays, area.astype(np.float32))))

@@ -74,7 +74,7 @@ def load_samples(recipe: Recipe, data: Path) -> Samples:
     """All data sets of a recipe, drawn figures included."""
     datasets = [load_dataset(config, data) for config in recipe.data]
     for config, dataset in zip(recipe.data, datasets, strict=True):
-        _log.info("%s: %d people, %d skipped", config.annotations, len(dataset.people), dataset.skipped)
+        _log.info("%s: %s", config.annotations, dataset.summary())
     if recipe.rendered.pictures:
         datasets.append(rendered_dataset(recipe.rendered.pictures, recipe.rendered.weight, recipe.train.seed))
     model = recipe.synthesis.error_model
