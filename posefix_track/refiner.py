@@ -58,6 +58,19 @@ class RefinedPoses:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What the network says of the caller's N people before the gate decides; NaN where it was not asked.
+
+    Attributes:
+        keypoints: float32 [N, K, 2], refined positions in image pixels.
+        expected_ks: float32 [N, K, 2], similarity to the truth expected of the refined and of the caller's joint.
+    """
+
+    keypoints: Float
+    expected_ks: Float
+
+
+@dataclass(frozen=True)
 class Prepared:
     """One frame on its way to the engine.
 
@@ -157,6 +170,20 @@ class PoseRefiner:
             scores: [N, K], where a score <= 0 is a missing joint too.
         """
         return next(self.stream([(frame_bgr, keypoints, scores)]))
+
+    def answers(
+        self, frame_bgr: Image, keypoints: npt.NDArray[np.floating], scores: npt.NDArray[np.floating] | None = None
+    ) -> Answers:
+        """The network's own opinion, for judging it; arguments as of ``__call__``."""
+        frame = self.prepare(frame_bgr, keypoints, scores)
+        outputs = self._infer(frame.crops, frame.poses, frame.present)
+        ours = np.flatnonzero(self._from_caller >= 0)
+        cells = frame.rows[:, None], self._from_caller[ours]
+        shape = frame.keypoints.shape
+        answers = Answers(np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
+        answers.keypoints[cells] = frame.transform.to_image(outputs.keypoints)[:, ours]
+        answers.expected_ks[cells] = outputs.expected_ks[:, ours]
+        return answers
 
     def stream(self, frames_and_poses: Iterable[FrameAndPoses], max_latency: int = 8) -> Iterator[RefinedPoses]:
         """Refine a stream of (frame_bgr, keypoints[, scores]); one result a frame, in order.

@@ -221,3 +221,13 @@ def test_refined_scores_are_written_only_where_the_network_knows_the_joint(tmp_p
 
 def test_frames_repr_names_what_it_is() -> None:
     assert "Frame(3" in repr(Frame(3, 0.1, IMAGE))
+
+
+def test_answers_are_what_the_network_says_before_the_gate() -> None:
+    poses = people(2)
+    poses[1] += 1000
+    answers = refiner(ShiftEngine(shift=(3, 0), expected=(0.2, 0.9))).answers(IMAGE, poses)
+    assert (answers.keypoints[0, :, 0] > poses[0, :, 0]).all()
+    np.testing.assert_allclose(answers.expected_ks[0], np.broadcast_to(np.float32((0.2, 0.9)), (17, 2)))
+    assert np.isnan(answers.keypoints[1]).all()
+    assert np.isnan(answers.expected_ks[1]).all()
