@@ -1,5 +1,6 @@
 """The Engine protocol, and the choice of an engine for a machine."""
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ Float = npt.NDArray[np.float32]
 
 ENGINES = ("torch", "openvino")
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 
 class Engine(Protocol):
@@ -62,7 +64,13 @@ class EngineError(RuntimeError):
 
 
 def compile_engine(
-    network: nn.Module, input_size: tuple[int, int], joints: int, engine: str = "auto", device: str = "auto"
+    network: nn.Module,
+    input_size: tuple[int, int],
+    joints: int,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    quantised: Path | None = None,
 ) -> Engine:
     """Compile ``network`` (forward: images, keypoints, present) for this machine.
 
@@ -72,14 +80,20 @@ def compile_engine(
         joints: K.
         engine: "auto", or one of ENGINES, which then runs or raises; it is never replaced by another.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: "auto" for the engine's choice, or one of PRECISIONS that the engine has; never replaced by another.
+        quantised: the network in INT8 as ``engines.quantise`` wrote it; "auto" takes it where it is the fastest.
 
     Raises:
         EngineError: what was asked for is not available here.
     """
     device = _device(device)
+    if precision not in PRECISIONS:
+        raise EngineError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
     if engine == "auto":
         engine = "torch" if device.startswith("cuda") else "openvino"
     if engine == "torch":
+        if precision not in ("auto", "fp32"):
+            raise EngineError(f"the torch engine has no precision {precision!r}; it runs fp32")
         from engines.torch_engine import TorchEngine
 
         return TorchEngine(network, device)
@@ -88,7 +102,7 @@ def compile_engine(
             raise EngineError(f"the openvino engine runs on the CPU, got device {device!r}")
         from engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(network, input_size, joints)
+        return OpenVinoEngine(network, input_size, joints, precision, quantised)
     raise EngineError(f"unknown engine {engine!r}; known: auto, {', '.join(ENGINES)}")
 
 

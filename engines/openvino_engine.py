@@ -1,6 +1,7 @@
-"""OpenVINO on the CPU: the same graph, compiled, with a dynamic batch."""
+"""OpenVINO on the CPU: the same graph, compiled, with a dynamic batch, in FP32, BF16 or INT8."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,18 +11,49 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import nn
 
+from engines.engine import EngineError
+from engines.quantised import read_quantised
+
 Float = npt.NDArray[np.float32]
+
+# INT8 computes what is left in floating point in FP32.
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class OpenVinoEngine:
-    """FP32 on all cores; one request at a time uses them all."""
+    """Runs on all cores; one request at a time uses them all.
 
-    def __init__(self, network: nn.Module, input_size: tuple[int, int], joints: int, max_batch: int = 8) -> None:
-        model = _converted(network, input_size, joints)
-        # FP32 is asked for by name: newer CPUs would otherwise silently run BF16.
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        self._request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
-        self.name = "openvino cpu fp32"
+    Args:
+        network: in evaluation mode.
+        input_size: (height, width) of the images.
+        joints: K.
+        precision: "fp32", "bf16", "int8", or "auto" for INT8 where ``quantised`` is given and else FP32.
+        quantised: file of ``engines.quantise`` made from this network.
+        max_batch: rows that are worth collecting for one call.
+
+    Raises:
+        EngineError: a precision that this processor, or the network as it was given, does not have.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        input_size: tuple[int, int],
+        joints: int,
+        precision: str = "auto",
+        quantised: Path | None = None,
+        max_batch: int = 8,
+    ) -> None:
+        core = ov.Core()
+        precision = _precision(core, precision, quantised)
+        if precision == "int8" and quantised is not None:
+            model = read_quantised(core, quantised)
+        else:
+            model = to_openvino(network, input_size, joints)
+        # The precision is asked for by name: newer CPUs would otherwise silently run BF16.
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[precision]}
+        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        self.name = f"openvino cpu {precision}"
         self.max_batch = max_batch
 
     def __call__(
@@ -33,7 +65,19 @@ class OpenVinoEngine:
         return np.array(refined), np.array(similarity)
 
 
-def _converted(network: nn.Module, input_size: tuple[int, int], joints: int) -> ov.Model:
+def _precision(core: ov.Core, precision: str, quantised: Path | None) -> str:
+    if precision == "auto":
+        return "int8" if quantised is not None else "fp32"
+    if precision not in _HINTS:
+        raise EngineError(f"the openvino engine has no precision {precision!r}; it has {', '.join(_HINTS)}")
+    if precision == "int8" and quantised is None:
+        raise EngineError("no INT8 form of these weights was found; make it with `posefix-track quantise`")
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise EngineError("this processor has no BF16 instructions and would be slower for it; use precision fp32")
+    return precision
+
+
+def to_openvino(network: nn.Module, input_size: tuple[int, int], joints: int) -> ov.Model:
     """The traced network as an OpenVINO model with a dynamic batch.
 
     Goes to the PyTorch front end directly: ``ov.convert_model`` would report its use over the network.
