@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from engines.engine import EngineError
+from engines.quantised import quantised_facts
 from posefix_track.errors import InputError, PosefixError
 from posefix_track.network import NetworkConfig, PoseFix
 
@@ -18,14 +21,17 @@ _FOLDER = Path(__file__).parent / "weights"
 SHIPPED = {"lite": _FOLDER / "lite.safetensors"}
 _FORMAT = "posefix_track"
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Weights:
-    """A loaded network (evaluation mode, float32), what is known about it, and the file's SHA-256."""
+    """A loaded network (evaluation mode, float32), what is known about it, the file's SHA-256, and the file."""
 
     network: PoseFix
     info: dict[str, Any]
     sha256: str
+    path: Path | None = None
 
 
 def find_weights(name: str | Path) -> Path:
@@ -54,7 +60,26 @@ def load_weights(name: str | Path) -> Weights:
     network, info = _described(path, metadata)
     _load_tensors(path, network, tensors)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Weights(network.eval().requires_grad_(False), info, digest)
+    return Weights(network.eval().requires_grad_(False), info, digest, path)
+
+
+def quantised_path(weights: Path) -> Path:
+    """Where the INT8 form of a weights file is looked for: beside it."""
+    return weights.with_name(f"{weights.stem}.int8.safetensors")
+
+
+def find_quantised(weights: Weights) -> Path | None:
+    """The INT8 form of ``weights``, or None where there is none; one made from other weights does not count."""
+    if weights.path is None or not (path := quantised_path(weights.path)).is_file():
+        return None
+    try:
+        made_from = quantised_facts(path).get("weights_sha256")
+    except EngineError as error:
+        raise InputError(str(error)) from error
+    if made_from != weights.sha256:
+        _log.warning("%s was made from other weights and is not used; make it anew: posefix-track quantise", path)
+        return None
+    return path
 
 
 def shipped_network() -> tuple[PoseFix, tuple[int, int], int]:
