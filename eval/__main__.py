@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from eval.benchmark_cli import add_benchmark_parsers
+from eval.calibration_cli import add_calibration_parser, calibrate
 from eval.coco import coco_ap
 from eval.coco_files import read_json
 from eval.coco_pck import pck
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_pck(commands)
     _add_diagnose(commands)
     _add_jitter(commands)
+    _add_json(add_calibration_parser(commands, _run_calibration))
     _add_report(commands)
     add_benchmark_parsers(commands)
     return parser
@@ -148,6 +150,12 @@ def _run_jitter(arguments: Arguments) -> int:
     comparison = compare_jitter(*arguments.poses)
     print(comparison.table(arguments.fps))
     return _write_json(arguments.json, comparison.to_dict(arguments.fps))
+
+
+def _run_calibration(arguments: Arguments) -> int:
+    text, content = calibrate(arguments)
+    print(text)
+    return _write_json(arguments.json, content)
 
 
 def _run_report(arguments: Arguments) -> int:

@@ -11,10 +11,11 @@ from engines.engine import EngineError
 from posefix_track.batching import in_batches
 from posefix_track.crops import CropTransform, crop_transform, keypoint_boxes
 from posefix_track.errors import InputError, ResourceError
+from posefix_track.gate import Gate
 from posefix_track.keypoints import KeypointSet, keypoint_set
 from posefix_track.network import STRIDE, NetworkConfig, similarity_spread
 from posefix_track.poses import present_joints
-from posefix_track.weights import Weights, load_weights
+from posefix_track.weights import Weights, find_quantised, load_weights
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -110,10 +111,10 @@ class PoseRefiner:
         device: "auto", "cpu", "cuda" or "cuda:N".
         keypoints: the caller's keypoint set, by name or as a KeypointSet.
         engine: "auto", an engine's name, or a ready Engine.
+        precision: "auto" for the fastest that the engine was found accurate with, or "fp32", "fp16", "bf16", "int8".
         flip: also look at the mirrored crop and average; twice the work, more accurate.
         gate: keep an input joint wherever the network expects it to be nearer to the truth than its own.
-        gate_width: where the two expectations differ by less than this, the joint moves part of the way: the mean of
-            two guesses of like quality is better than either.
+        gate_margin, gate_width: see ``posefix_track.gate.Gate``.
         fill_missing: also give joints that the input lacks.
         batch_size: people per engine call; None for the engine's choice.
 
@@ -126,8 +127,10 @@ class PoseRefiner:
     device: str = "auto"
     keypoints: str | KeypointSet = "coco17"
     engine: str | Engine = "auto"
+    precision: str = "auto"
     flip: bool = True
     gate: bool = True
+    gate_margin: float = 0.0
     gate_width: float = 0.05
     fill_missing: bool = False
     batch_size: int | None = None
@@ -149,7 +152,10 @@ class PoseRefiner:
     def _compiled(self, loaded: Weights) -> Engine:
         size, joints = self.config.input_size, len(self.config.keypoint_set)
         try:
-            return compile_engine(loaded.network, size, joints, str(self.engine), self.device)
+            quantised = find_quantised(loaded)
+            return compile_engine(
+                loaded.network, size, joints, str(self.engine), self.device, self.precision, quantised
+            )
         except EngineError as error:
             raise ResourceError(str(error)) from error
 
@@ -269,8 +275,7 @@ class PoseRefiner:
         """float32 [P, K] in [0, 1]: how much of the way to the refined position each joint goes."""
         if not self._gate:
             return np.where(present, 1, self.fill_missing).astype(np.float32)
-        gain = expected_ks[..., 0] - expected_ks[..., 1]
-        share = np.clip(0.5 + gain / (2 * max(self.gate_width, 1e-9)), 0, 1)
+        share = Gate(self.gate_margin, self.gate_width).share(expected_ks)
         return np.where(present, share, self.fill_missing).astype(np.float32)
 
     def _move_derived(self, before: Float, after: Float, refined: Bool) -> None:
