@@ -92,11 +92,9 @@ def compile_engine(
     if engine == "auto":
         engine = "torch" if device.startswith("cuda") else "openvino"
     if engine == "torch":
-        if precision not in ("auto", "fp32"):
-            raise EngineError(f"the torch engine has no precision {precision!r}; it runs fp32")
         from engines.torch_engine import TorchEngine
 
-        return TorchEngine(network, device)
+        return TorchEngine(network, input_size, joints, device, precision)
     if engine == "openvino":
         if device != "cpu":
             raise EngineError(f"the openvino engine runs on the CPU, got device {device!r}")
@@ -109,8 +107,22 @@ def compile_engine(
 def _device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.split(":")[0] not in DEVICES[1:]:
-        raise EngineError(f"unknown device {device!r}; known: {', '.join(DEVICES)}")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise EngineError("device cuda was asked for, but torch sees no CUDA device; use --device cpu or auto")
+    kind, _, number = device.partition(":")
+    if kind not in DEVICES[1:] or (number and not number.isdecimal()):
+        raise EngineError(f"unknown device {device!r}; known: {', '.join(DEVICES)}, cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise EngineError(f"{device} was asked for, but torch sees no CUDA device ({_why()}); use --device cpu or auto")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise EngineError(f"{device} was asked for, but the last GPU here is cuda:{torch.cuda.device_count() - 1}")
     return device
+
+
+def _why() -> str:
+    """Why there is no CUDA: a torch without it, no driver, or a driver that is too old."""
+    if torch.version.cuda is None:
+        return "this torch is built without CUDA; pytorch.org has builds with it"
+    try:
+        torch.cuda.init()
+    except RuntimeError as error:
+        return str(error).split(". ")[0]
+    return "CUDA_VISIBLE_DEVICES may hide it"

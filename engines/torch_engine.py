@@ -1,30 +1,153 @@
-"""PyTorch, eager: the reference that every other engine is compared with."""
+"""PyTorch: the reference that every other engine is compared with, and what a GPU runs without TensorRT."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from engines.cuda_graph import CudaGraph
+from engines.engine import EngineError
+from engines.folding import folded, half_convolutions
 
 Float = npt.NDArray[np.float32]
+Inputs = tuple[Tensor, Tensor, Tensor]
+Outputs = tuple[Tensor, Tensor]
+
+# Rows that a graph is recorded for; a batch is filled up to the next of them, by a half at the worst.
+BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
+# A CPU gains nothing from more rows.
+_CPU_BATCH = 16
+_PRECISIONS = ("auto", "fp32", "fp16")
 
 
 class TorchEngine:
-    """Runs the network as it is, in FP32."""
+    """A copy of the network with folded batch norms, channels last.
 
-    def __init__(self, network: nn.Module, device: str = "cpu", max_batch: int = 16) -> None:
+    On a GPU the convolutions run in FP16, and the whole network, coordinates included, is one CUDA graph for each
+    bucket of batch sizes, recorded when it is first needed.
+
+    Args:
+        network: forward takes images, keypoints, present; it is left as it is.
+        input_size: (height, width) of the images.
+        joints: K.
+        device: "cpu", "cuda" or "cuda:N".
+        precision: "fp32", "fp16", or "auto" for FP16 on a GPU and FP32 on a CPU.
+        buckets: batch sizes that are run, ascending; smaller batches are filled up with rows that are cut off again.
+            None for BUCKETS on a GPU and any size on a CPU.
+
+    Raises:
+        EngineError: an unknown precision, or a GPU that cannot hold or run the network.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        input_size: tuple[int, int],
+        joints: int,
+        device: str = "cpu",
+        precision: str = "auto",
+        buckets: Sequence[int] | None = None,
+    ) -> None:
         self.device = torch.device(device)
-        self.network = network.eval().to(self.device)
-        self.name = f"torch {device} fp32"
-        self.max_batch = max_batch
+        on_gpu = self.device.type == "cuda"
+        self.precision = _precision(precision, on_gpu)
+        self.name = f"torch {device} {self.precision}"
+        self._buckets = tuple(buckets or (BUCKETS if on_gpu else ()))
+        self.max_batch = self._buckets[-1] if self._buckets else _CPU_BATCH
+        self._graphs: dict[int, CudaGraph] = {}
+        with _gpu_failures_named(device):
+            self._network = self._ready(network, _blank(1, input_size, joints, _device_of(network)))
+            # All graphs read the first rows of the same tensors: they run one after the other.
+            self._rows = _blank(self.max_batch, input_size, joints, self.device) if self._buckets else None
+            self._pool = torch.cuda.graph_pool_handle() if on_gpu else None
+
+    def _ready(self, network: nn.Module, example: Inputs) -> nn.Module:
+        ready = folded(network, example)
+        if self.precision == "fp16":
+            half_convolutions(ready)
+        return ready.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def __call__(
         self, images: npt.NDArray[np.uint8], keypoints: Float, present: npt.NDArray[np.bool_]
     ) -> tuple[Float, Float]:
         """See Engine."""
         # torch warns of arrays that it could not write to.
-        inputs = (
-            torch.from_numpy(np.require(a, None, ["C", "W"])).to(self.device) for a in (images, keypoints, present)
-        )
-        with torch.inference_mode():
-            refined, similarity = self.network(*inputs)
+        arrays = (np.require(a, None, ["C", "W"]) for a in (images, keypoints, present))
+        refined, similarity = self.run(*(torch.from_numpy(a).to(self.device) for a in arrays))
         return refined.cpu().numpy(), similarity.cpu().numpy()
+
+    @torch.inference_mode()
+    def run(self, images: Tensor, keypoints: Tensor, present: Tensor) -> Outputs:
+        """See TensorEngine."""
+        if self._rows is None:
+            refined, similarity = self._network(images, keypoints, present)
+            return refined, similarity
+        parts = zip(*(tensor.split(self.max_batch) for tensor in (images, keypoints, present)), strict=True)
+        with _current(self.device):
+            done = [self._run_bucket(part, self._rows) for part in parts]
+        return torch.cat([refined for refined, _ in done]), torch.cat([similarity for _, similarity in done])
+
+    def _run_bucket(self, inputs: tuple[Tensor, ...], rows: Inputs) -> Outputs:
+        """Up to max_batch rows; those that fill up the bucket are what was there before."""
+        count = len(inputs[0])
+        bucket = next(size for size in self._buckets if size >= count)
+        for row, given in zip(rows, inputs, strict=True):
+            row[:count].copy_(given)
+        images, keypoints, present = (row[:bucket] for row in rows)
+        refined, similarity = self._run_rows(images, keypoints, present)
+        # Copies: the next run overwrites the outputs of a graph.
+        return refined[:count].clone(), similarity[:count].clone()
+
+    def _run_rows(self, *rows: Tensor) -> Outputs:
+        if self.device.type != "cuda":
+            refined, similarity = self._network(*rows)
+            return refined, similarity
+        bucket = len(rows[0])
+        if bucket not in self._graphs:
+            self._graphs[bucket] = CudaGraph(self._network, rows, self._pool, exact=self.precision == "fp32")
+        return self._graphs[bucket]()
+
+
+def _precision(precision: str, on_gpu: bool) -> str:
+    if precision not in _PRECISIONS:
+        raise EngineError(f"the torch engine has no precision {precision!r}; it has {', '.join(_PRECISIONS[1:])}")
+    return ("fp16" if on_gpu else "fp32") if precision == "auto" else precision
+
+
+def _blank(rows: int, input_size: tuple[int, int], joints: int, device: torch.device) -> Inputs:
+    """Black images without people."""
+    return (
+        torch.zeros((rows, *input_size, 3), dtype=torch.uint8, device=device),
+        torch.zeros((rows, joints, 2), device=device),
+        torch.zeros((rows, joints), dtype=torch.bool, device=device),
+    )
+
+
+def _device_of(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Streams and graphs are those of the current GPU, which need not be this engine's."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def _gpu_failures_named(device: str) -> Iterator[None]:
+    """What a driver says when a network does not get onto a GPU, as an EngineError with what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"{device} has too little free memory for the network; free some or use --device cpu"
+        ) from error
+    except RuntimeError as error:
+        if not device.startswith("cuda"):
+            raise
+        reason = str(error).splitlines()[0]
+        raise EngineError(
+            f"{device} cannot run the network ({reason}); update its driver or use --device cpu"
+        ) from error

@@ -66,10 +66,57 @@ class CropTransform:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f"an image must be uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
         crops = np.empty((len(self), *self.input_size, 3), np.uint8)
-        for matrix, scale, crop in zip(self.image_to_crop, self.scale, crops, strict=True):
-            source, matrix = _shrunk(image, matrix, self.input_size, int(1 / scale) if antialias else 1)
+        averaged = self.averaged(image.shape, antialias)
+        places = zip(averaged.factor.tolist(), averaged.low.tolist(), averaged.extent.tolist(), strict=True)
+        for (factor, (x, y), (width, height)), matrix, crop in zip(places, averaged.to_crop, crops, strict=True):
+            source = image
+            if factor > 1:
+                part = image[y : y + height * factor, x : x + width * factor]
+                source = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
             _warp(source, matrix, crop)
         return crops
+
+    def averaged(self, image_shape: tuple[int, ...], antialias: bool = True) -> "Averaged":
+        """The pictures that the crops of an image [H, W, ...] are sampled from, see ``crop``.
+
+        A person's picture is cut so that whole pixels of shift shift it, too: its first pixel lies beside the crop.
+        """
+        height, width = image_shape[:2]
+        factor = (
+            np.maximum((1 / self.scale).astype(np.int64), 1)[:, None] if antialias else np.ones((len(self), 1), int)
+        )
+        rows, columns = self.input_size
+        seen = self.to_image(
+            np.array([[(0, 0), (columns, 0), (0, rows), (columns, rows)]] * len(self)).reshape(-1, 4, 2)
+        )
+        low = np.maximum(np.floor(seen.min(1)).astype(np.int64) - factor, 0)
+        high = np.minimum(np.ceil(seen.max(1)).astype(np.int64) + factor, (width, height))
+        extent = (high - low) // factor
+        # A picture as it is, where nothing is to be averaged or nothing of the image is seen.
+        plain = (factor == 1) | (extent < 1).any(1, keepdims=True)
+        factor = np.where(plain, 1, factor)
+        low, extent = np.where(plain, 0, low), np.where(plain, (width, height), extent)
+        # Pixel i of an averaged picture is centred on low + factor * i + (factor - 1) / 2 of the image.
+        linear = self.image_to_crop[:, :, :2]
+        offset = np.einsum("nij,nj->ni", linear, low + (factor - 1) / 2) + self.image_to_crop[:, :, 2]
+        return Averaged(factor[:, 0], low, extent, np.concatenate([linear * factor[..., None], offset[..., None]], 2))
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """Pictures of N people in which a pixel is the mean of factor x factor image pixels.
+
+    Attributes:
+        factor: int64 [N].
+        low: int64 [N, 2], (x, y) of the first image pixel.
+        extent: int64 [N, 2], (width, height) in pixels of the picture.
+        to_crop: float64 [N, 2, 3], pixels of the picture to crop pixels.
+    """
+
+    factor: npt.NDArray[np.int64]
+    low: npt.NDArray[np.int64]
+    extent: npt.NDArray[np.int64]
+    to_crop: Float64
 
 
 def crop_transform(
@@ -123,29 +170,12 @@ def _apply(matrices: Float64, points: npt.NDArray[np.floating]) -> Float:
 
 
 def _inverted(matrices: Float64) -> Float64:
-    linear = np.linalg.inv(matrices[:, :, :2])
+    """By Cramer's rule: numpy's inverse of small matrices takes longer than everything else here."""
+    a, b, c, d = (matrices[:, i, j] for i in (0, 1) for j in (0, 1))
+    linear = np.stack([d, -b, -c, a], 1).reshape(-1, 2, 2) / (a * d - b * c)[:, None, None]
     return np.concatenate([linear, -linear @ matrices[:, :, 2:]], -1)
 
 
 def _warp(source: Image, matrix: Float64, out: Image) -> None:
     height, width = out.shape[:2]
     cv2.warpAffine(source, matrix, (width, height), dst=out, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-
-
-def _shrunk(image: Image, matrix: Float64, input_size: tuple[int, int], factor: int) -> tuple[Image, Float64]:
-    """The part of the image that the crop shows, averaged over factor x factor pixels, and the map from it."""
-    if factor < 2:
-        return image, matrix
-    height, width = input_size
-    corners = np.array([[[0, 0], [width, 0], [0, height], [width, height]]], np.float64)
-    seen = _apply(_inverted(matrix[None]), corners)[0]
-    x0, y0 = np.maximum(np.floor(seen.min(0)).astype(int) - factor, 0)
-    x1, y1 = np.minimum(np.ceil(seen.max(0)).astype(int) + factor, image.shape[1::-1])
-    columns, rows = (x1 - x0) // factor, (y1 - y0) // factor
-    if columns < 1 or rows < 1:
-        return image, matrix
-    part = image[y0 : y0 + rows * factor, x0 : x0 + columns * factor]
-    small = cv2.resize(part, (int(columns), int(rows)), interpolation=cv2.INTER_AREA)
-    # Pixel i of the small picture is centred on x0 + factor * i + (factor - 1) / 2 of the large one.
-    offset = matrix[:, :2] @ (np.array([x0, y0]) + (factor - 1) / 2) + matrix[:, 2]
-    return small.astype(np.uint8, copy=False), np.concatenate([matrix[:, :2] * factor, offset[:, None]], 1)

@@ -117,13 +117,42 @@ def test_cuda_without_cuda_is_an_error(monkeypatch: pytest.MonkeyPatch, name: st
         compile_engine(nn.Identity(), SIZE, JOINTS, name, device)
 
 
+@pytest.mark.parametrize(
+    ("version", "driver", "reason"),
+    [
+        (None, "", "built without CUDA"),
+        ("13.0", "Found no NVIDIA driver on your system. Please check", r"Found no NVIDIA driver on your system\)"),
+        ("13.0", "The NVIDIA driver on your system is too old (found version 1).", "too old"),
+    ],
+)
+def test_a_missing_gpu_is_explained(
+    monkeypatch: pytest.MonkeyPatch, version: str | None, driver: str, reason: str
+) -> None:
+    def init() -> None:
+        raise RuntimeError(driver)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", version)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    with pytest.raises(EngineError, match=reason) as caught:
+        compile_engine(nn.Identity(), SIZE, JOINTS, device="cuda")
+    assert "use --device cpu" in str(caught.value)
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(EngineError, match="cuda:2 was asked for, but the last GPU here is cuda:1"):
+        compile_engine(nn.Identity(), SIZE, JOINTS, device="cuda:2")
+
+
 @pytest.mark.parametrize("name", ["tensorflow", "", "Torch"])
 def test_an_unknown_engine_lists_the_known_ones(name: str) -> None:
     with pytest.raises(EngineError, match=r"unknown engine.*known: auto, torch, openvino"):
         compile_engine(nn.Identity(), SIZE, JOINTS, name, "cpu")
 
 
-@pytest.mark.parametrize("device", ["tpu", "", "gpu:0", "auto:1"])
+@pytest.mark.parametrize("device", ["tpu", "", "gpu:0", "auto:1", "cuda:x", "cuda:-1"])
 def test_an_unknown_device_lists_the_known_ones(device: str) -> None:
     with pytest.raises(EngineError, match=r"unknown device.*known: auto, cpu, cuda"):
         compile_engine(nn.Identity(), SIZE, JOINTS, "auto", device)
