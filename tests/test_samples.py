@@ -316,6 +316,13 @@ def test_each_of_several_estimates_is_drawn() -> None:
     assert (np.bincount(drawn, minlength=3) > 60).all()  # 100 each, five standard errors
 
 
+def test_inputs_are_the_truth_as_often_as_asked_for() -> None:
+    people = [person(np.random.default_rng(0).random((19, 2)) * 100)] * 1000
+    poses, _ = poses_of(people, replace(NO_GAPS, exact_share=0.2))
+    exact = (poses == people[0].keypoints).all((1, 2))
+    assert abs(exact.mean() - 0.2) < 0.06  # five standard errors
+
+
 def test_joints_without_any_position_are_absent(root: Path) -> None:
     people = list(load(root).people)
     _, present = poses_of(people, NO_GAPS)

@@ -27,7 +27,9 @@ def input_poses(
     poses, present = _synthetic(people, known, config, rng, error_model)
     real = (rng.random(len(poses)) < config.estimate_share) & columns.estimated.any(1)
     poses[real], present[real] = columns.estimate[real], columns.estimated[real]
-    _invert(poses, config.inversion, ~real, rng)
+    exact = ~real & (rng.random(len(poses)) < config.exact_share)
+    poses = np.where(exact[:, None, None] & columns.labelled[..., None], columns.keypoints, poses)
+    _invert(poses, config.inversion, ~real & ~exact, rng)
     rates = None if error_model is None else error_model.absent[error_model.band(people.labelled.sum(1))]
     present &= ~_absent(present.shape, config, rng, rates)
     empty = ~present.any(1)

@@ -47,6 +47,8 @@ class SynthesisConfig:
         method: "posefix" (errors as estimators make them) or "pose_refiner" (shift, swap, exchange, remove; see
             ``trainer.pose_refiner_synthesis``), for which only the shares and absences below matter besides.
         estimate_share: share of samples whose input is the other estimator's pose as it is, where there is one.
+        exact_share: share of the other samples whose labelled joints are the truth: a refiner must also know to leave a
+            good pose alone.
         inversion: probability that the arms, the legs or all limbs are exchanged left and right as a whole.
         absent: probability that a single joint is missing from the input; a fifth of it, that a whole side's limb is.
         absent_head: probability that head_bottom and head_top are both missing, as from any COCO tracker.
@@ -58,6 +60,7 @@ class SynthesisConfig:
 
     method: str = "posefix"
     estimate_share: float = 0.0
+    exact_share: float = 0.0
     inversion: float = 0.03
     absent: float = 0.03
     absent_head: float = 0.5
