@@ -8,6 +8,13 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+# A thread that is in the middle of an item ends with it; one that hangs is left behind after this.
+_LAST_WAIT_SECONDS = 1.0
+
+
+class StalledError(Exception):
+    """No item came for longer than the consumer has patience."""
+
 
 class _End:
     """Marks the end of the items, with the error that ended them, if any."""
@@ -17,25 +24,33 @@ class _End:
 
 
 class _Ahead(Generic[T]):
-    def __init__(self, items: Iterable[T], depth: int) -> None:
-        self._items = items
+    def __init__(self, items: Iterable[T], depth: int, patience_seconds: float | None) -> None:
+        self._items, self._patience_seconds = items, patience_seconds
         self._queue: queue.Queue[T | _End] = queue.Queue(depth)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._fill, daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[T]:
-        while not isinstance(item := self._queue.get(), _End):
+        while not isinstance(item := self._next(), _End):
             yield item
         if item.error is not None:
             raise item.error
 
     def stop(self) -> None:
-        """Let the thread end after the item that it is working on, and wait for it."""
+        """Let the thread end after the item that it is working on, and wait for it, but not for ever."""
         self._stopped.set()
-        while self._thread.is_alive():
+        for _ in range(round(_LAST_WAIT_SECONDS / 0.05)):
+            if not self._thread.is_alive():
+                return
             self._drain()
             self._thread.join(0.05)
+
+    def _next(self) -> T | _End:
+        try:
+            return self._queue.get(timeout=self._patience_seconds)
+        except queue.Empty:
+            raise StalledError from None
 
     def _fill(self) -> None:
         error: BaseException | None = None
@@ -58,12 +73,13 @@ class _Ahead(Generic[T]):
 
 
 @contextmanager
-def in_background(items: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
+def in_background(items: Iterable[T], depth: int, patience_seconds: float | None = None) -> Iterator[Iterator[T]]:
     """Yields an iterator over ``items`` that are made in a thread; ``depth`` of them, and one in the making, wait.
 
-    An error in the thread is raised from the iterator. Leaving the block ends the thread.
+    An error in the thread is raised from the iterator, and StalledError where an item takes longer than
+    ``patience_seconds``. Leaving the block ends the thread; one that hangs in an item is left behind.
     """
-    ahead = _Ahead(items, depth)
+    ahead = _Ahead(items, depth, patience_seconds)
     try:
         yield iter(ahead)
     finally:

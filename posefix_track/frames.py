@@ -58,6 +58,10 @@ class FrameSource(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
 
+    def read_from(self, first: int) -> Iterator[Frame]:
+        """The frames from index ``first`` on. Those before are decoded all the same: only so is the index certain."""
+        return (frame for frame in self if frame.index >= first)
+
     @abstractmethod
     def close(self) -> None:
         """Release the file; a running iteration ends."""

@@ -1,6 +1,5 @@
 """Overlay video of a run: refined poses on the frames, or input and refined side by side."""
 
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +14,6 @@ from posefix_track.keypoints import KeypointSet
 from posefix_track.poses import FramePoses
 from posefix_track.refine import RefinedFrame
 from posefix_track.render import draw_poses, side_by_side
-from posefix_track.report import Report
 from posefix_track.video import VideoWriter
 
 # Image folders have no frame rate of their own.
@@ -40,14 +38,9 @@ class OverlayVideo:
         if self._writer is not None:
             self._writer.__exit__(kind, error, trace)
 
-    def watcher(self, keypoint_set: KeypointSet, report: Report) -> Callable[[RefinedFrame], None]:
-        """What ``refine_sequence`` calls for every frame of a sequence."""
-
-        def watch(refined: RefinedFrame) -> None:
-            with report.timed("overlay"):
-                self._write(refined.frame, self._picture(refined, keypoint_set))
-
-        return watch
+    def write(self, refined: RefinedFrame, keypoint_set: KeypointSet) -> None:
+        """Append a frame; its people are of ``keypoint_set``."""
+        self._write(refined.frame, self._picture(refined, keypoint_set))
 
     def _picture(self, refined: RefinedFrame, keypoint_set: KeypointSet) -> npt.NDArray[np.uint8]:
         after = _drawn(refined.frame.image, refined.after, keypoint_set)

@@ -1,8 +1,9 @@
 """Which poses belong to which picture: by frame index or by image name, never by position in a list."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from posefix_track.errors import InputError
@@ -25,12 +26,26 @@ class Pairing:
     Videos are read once from front to back; from a folder only the pictures that the poses name are read, unless
     ``every_frame``.
 
+    Args:
+        source: the pictures.
+        sequence: the poses.
+        every_frame: also yield pictures that no poses belong to.
+        first: first frame of a video to yield; those before are passed over. Poses on them are not waited for.
+        done: positions of poses that are not waited for either.
+
     Attributes:
         unmatched: after iterating, sequence positions whose picture does not exist or does not decode, with the reason.
     """
 
-    def __init__(self, source: FrameSource, sequence: PoseSequence, every_frame: bool = False) -> None:
-        self._source, self._every_frame = source, every_frame
+    def __init__(
+        self,
+        source: FrameSource,
+        sequence: PoseSequence,
+        every_frame: bool = False,
+        first: int = 0,
+        done: Container[int] = (),
+    ) -> None:
+        self._source, self._every_frame, self._first, self._done = source, every_frame, first, done
         # PoseTrack lists pictures without people, and may not ship them: nobody waits for those.
         self._waiting = [(i, poses) for i, poses in enumerate(sequence.frames) if len(poses)]
         self.unmatched: dict[int, str] = {}
@@ -39,7 +54,7 @@ class Pairing:
         """Frames with people that the source cannot have, as far as is known before reading it."""
         if isinstance(self._source, ImageFolder):
             folder = self._source
-            return sum(folder.find(_name_in(folder, poses)) is None for _, poses in self._waiting)
+            return sum(folder.find(self._name_in(folder, poses)) is None for _, poses in self._waiting)
         count = self._source.frame_count_hint
         return 0 if count is None else sum((poses.frame_index or 0) >= count for _, poses in self._waiting)
 
@@ -49,16 +64,11 @@ class Pairing:
         return self._from_video()
 
     def _from_video(self) -> Iterator[Pair]:
-        waiting = defaultdict(list)
-        for position, poses in self._waiting:
-            if poses.frame_index is None:
-                raise InputError(
-                    f"poses name the image {poses.image_name!r}, but {self._source.path} is a video;"
-                    " give the folder with the images"
-                )
-            waiting[poses.frame_index].append(position)
-        decoded = 0
-        for frame in self._source:
+        waiting = self._by_frame_index()
+        if not waiting and not self._every_frame:
+            return
+        decoded = self._first
+        for frame in self._source.read_from(self._first):
             decoded = frame.index + 1
             yield Pair(frame, tuple(waiting.pop(frame.index, ())))
             if not waiting and not self._every_frame:
@@ -66,13 +76,27 @@ class Pairing:
         reason = self._source.damage or f"the video has {decoded} frames"
         self.unmatched = {p: f"frame {i}: {reason}" for i, ps in sorted(waiting.items()) for p in ps}
 
+    def _by_frame_index(self) -> dict[int, list[int]]:
+        waiting = defaultdict(list)
+        for position, poses in self._waiting:
+            if poses.frame_index is None:
+                raise InputError(
+                    f"poses name the image {poses.image_name!r}, but {self._source.path} is a video;"
+                    " give the folder with the images"
+                )
+            if poses.frame_index >= self._first and position not in self._done:
+                waiting[poses.frame_index].append(position)
+        return waiting
+
     def _from_folder(self, folder: ImageFolder) -> Iterator[Pair]:
         waiting = defaultdict(list)
         for position, poses in self._waiting:
-            waiting[_name_in(folder, poses)].append(position)
+            if position not in self._done:
+                waiting[self._name_in(folder, poses)].append(position)
         names = [*waiting]
         if self._every_frame:
-            names = [*folder.names, *(name for name in names if name not in set(folder.names))]
+            listed = set(folder.names)
+            names = [*folder.names, *(name for name in names if name not in listed)]
         for name in names:
             positions = tuple(waiting.get(name, ()))
             try:
@@ -82,16 +106,19 @@ class Pairing:
                 continue
             yield Pair(frame, positions)
 
+    def _name_in(self, folder: ImageFolder, poses: FramePoses) -> str:
+        """The folder's name for the picture: as stated, by its stem (OpenPose drops the suffix), or by position."""
+        stated = poses.image_name
+        if stated is not None:
+            if PurePosixPath(stated).suffix.lower() in {PurePosixPath(n).suffix.lower() for n in folder.names[:1]}:
+                return stated
+            if stated in self._by_stem:
+                return self._by_stem[stated]
+        if poses.frame_index is not None and poses.frame_index < len(folder.names):
+            return folder.names[poses.frame_index]
+        return stated if stated is not None else f"frame {poses.frame_index}"
 
-def _name_in(folder: ImageFolder, poses: FramePoses) -> str:
-    """The folder's name for the picture: as stated, by its stem (OpenPose drops the suffix), or by position."""
-    stated = poses.image_name
-    if stated is not None:
-        if PurePosixPath(stated).suffix.lower() in {PurePosixPath(n).suffix.lower() for n in folder.names[:1]}:
-            return stated
-        by_stem = {PurePosixPath(name).stem: name for name in folder.names}
-        if stated in by_stem:
-            return by_stem[stated]
-    if poses.frame_index is not None and poses.frame_index < len(folder.names):
-        return folder.names[poses.frame_index]
-    return stated if stated is not None else f"frame {poses.frame_index}"
+    @cached_property
+    def _by_stem(self) -> dict[str, str]:
+        names = self._source.names if isinstance(self._source, ImageFolder) else ()
+        return {PurePosixPath(name).stem: name for name in names}

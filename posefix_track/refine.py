@@ -1,23 +1,27 @@
 """The main path: pictures, the poses a tracker found on them, a refiner -> the same poses, better."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
-from posefix_track.background import in_background
+from posefix_track.background import StalledError, in_background
 from posefix_track.batching import in_batches
-from posefix_track.errors import InputError
+from posefix_track.errors import InputError, ResourceError
 from posefix_track.frames import Frame, FrameSource
 from posefix_track.pairing import Pair, Pairing
-from posefix_track.poses import FramePoses, PoseSequence
+from posefix_track.poses import Bool, FramePoses, PoseSequence
 from posefix_track.refiner import PoseRefiner, Prepared, RefinedPoses
-from posefix_track.report import Report
+from posefix_track.report import OUTSIDE_RANGE, Report
 
 # Frames whose people may wait for each other to fill a batch; bounds the memory that pictures take.
 MAX_LATENCY = 8
 # Poses without a picture beyond this share mean the wrong video, not a damaged one.
 MAX_MISSING = 0.05
+# A decoder that gives no picture for this long hangs; pictures that are only passed over get their share.
+_PATIENCE_SECONDS = 30.0
+_SKIPPED_PER_SECOND = 5
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,14 @@ class Options:
     Attributes:
         frames: first and last frame to refine, 0-based and inclusive; others pass through. None for all.
         scores: "keep" the tracker's joint scores, or write the "refined" joints' expected keypoint similarity.
+        drop_below: joints whose expected keypoint similarity is below this become absent; None keeps all.
         max_missing: share of frames with poses that may lack their picture before the run is refused.
         max_latency: frames whose people may wait for each other.
     """
 
     frames: tuple[int, int] | None = None
     scores: str = "keep"
+    drop_below: float | None = None
     max_missing: float = MAX_MISSING
     max_latency: int = MAX_LATENCY
 
@@ -48,6 +54,39 @@ class RefinedFrame:
     frame: Frame
     before: tuple[FramePoses, ...]
     after: tuple[FramePoses, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an earlier run has done of a sequence.
+
+    Attributes:
+        frames: number of pictures; next_index: index of the first frame after them.
+        positions: of the poses in the sequence.
+    """
+
+    frames: int = 0
+    next_index: int = 0
+    positions: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One frame that is done.
+
+    Attributes:
+        frame: the picture.
+        positions: of its poses in the sequence: one FramePoses for each entry of the pose file.
+        results: one for each position; None where an earlier run has them.
+    """
+
+    frame: Frame
+    positions: tuple[int, ...]
+    results: tuple[RefinedPoses, ...] | None
+
+    def pairs(self) -> Iterator[tuple[int, RefinedPoses]]:
+        """(position, result) of all that is new."""
+        return zip(self.positions, self.results or (), strict=self.results is not None)
 
 
 @dataclass(frozen=True)
@@ -69,10 +108,39 @@ def refine_sequence(
     refiner: PoseRefiner,
     report: Report,
     options: Options | None = None,
-    watch: Callable[[RefinedFrame], None] | None = None,
     advance: Callable[[], None] | None = None,
 ) -> PoseSequence:
-    """Refine one sequence. Decoding and cropping run in a thread of their own, a few frames ahead of the engine.
+    """Refine one sequence in memory.
+
+    Args:
+        source, sequence, refiner, report, options: see ``refined_groups``.
+        advance: called now and then, for progress.
+
+    Returns:
+        the same sequence with other coordinates. People that could not be refined are as they were, and counted.
+    """
+    options, after = options or Options(), list(sequence.frames)
+    for group in refined_groups(source, sequence, refiner, report, options):
+        for step in group:
+            for position, result in step.pairs():
+                after[position] = finished(sequence.frames[position], result, options)
+        if advance is not None:
+            advance()
+    return replace(sequence, frames=tuple(after))
+
+
+def refined_groups(
+    source: FrameSource,
+    sequence: PoseSequence,
+    refiner: PoseRefiner,
+    report: Report,
+    options: Options,
+    every_frame: bool = False,
+    done: Done | None = None,
+) -> Generator[list[Step], None, None]:
+    """Refine one sequence: groups of frames that went through the engine together, in order.
+
+    Decoding and cropping run in a thread of their own, a few frames ahead of the engine.
 
     Args:
         source: the pictures; read once, in order.
@@ -80,41 +148,52 @@ def refine_sequence(
         refiner: made for the sequence's keypoint set.
         report: counts and timings are added to it.
         options: see Options.
-        watch: called with every frame in order, for overlays; frames without poses are then read too.
-        advance: called now and then, for progress.
-
-    Returns:
-        the same sequence with other coordinates. People that could not be refined are as they were, and counted.
+        every_frame: also give frames without poses, and those that are done.
+        done: what an earlier run has done, which ended with a whole group.
 
     Raises:
         InputError: more of the poses' pictures are missing than ``options.max_missing``.
+        ResourceError: the decoder hangs.
     """
-    options = options or Options()
-    pairing = Pairing(source, sequence, every_frame=watch is not None)
+    done = done or Done()
+    start = options.frames[0] if options.frames else 0
+    first = start if every_frame else max(start, done.next_index)
+    pairing = Pairing(source, sequence, every_frame, first, () if every_frame else done.positions)
     _check_coverage(pairing.surely_missing(), sequence, options, source)
-    after = list(sequence.frames)
-    works = _prepared(pairing, sequence, refiner, report, options)
-    with in_background(works, options.max_latency) as ahead:
-        for group in in_batches(ahead, _Work.people, refiner.people_per_call, options.max_latency):
-            with report.timed("engine"):
-                results = iter([*refiner.run([p for work in group for p in work.prepared])])
-            for work in group:
-                for position, result in zip(work.positions, results, strict=False):
-                    after[position] = _refined(sequence.frames[position], result, options, report)
-                if watch is not None:
-                    watch(_watched(work, sequence, after))
-            if advance is not None:
-                advance()
-    _count_the_rest(sequence, after, pairing, report)
+    handled = np.zeros(len(sequence.frames), bool)
+    handled[[*done.positions]] = True
+    works = _prepared(pairing, sequence, refiner, report, options, done.frames if every_frame else 0)
+    patience = _PATIENCE_SECONDS + first / _SKIPPED_PER_SECOND
+    try:
+        with in_background(works, options.max_latency, patience) as ahead:
+            if every_frame:
+                yield from ([Step(work.frame, work.positions, None)] for work in islice(ahead, done.frames))
+            for group in in_batches(ahead, _Work.people, refiner.people_per_call, options.max_latency):
+                with report.timed("engine"):
+                    results = iter([*refiner.run([p for work in group for p in work.prepared])])
+                steps = [Step(w.frame, w.positions, tuple(islice(results, len(w.positions)))) for w in group]
+                for position, result in (pair for step in steps for pair in step.pairs()):
+                    handled[position] = True
+                    count_result(sequence.frames[position], result, options, report)
+                yield steps
+    except StalledError:
+        raise ResourceError(
+            f"{source.path} has given no picture for {patience:.0f} seconds; check the file and its disk"
+        ) from None
+    _count_the_rest(sequence, handled, pairing, report)
     if source.damage:
         report.warn(f"{source.path}: {source.damage}")
-    return replace(sequence, frames=tuple(after))
 
 
 def _prepared(
-    pairing: Iterable[Pair], sequence: PoseSequence, refiner: PoseRefiner, report: Report, options: Options
+    pairing: Iterable[Pair],
+    sequence: PoseSequence,
+    refiner: PoseRefiner,
+    report: Report,
+    options: Options,
+    already_done: int,
 ) -> Iterator[_Work]:
-    """Decode and crop; runs in the background thread."""
+    """Decode and crop; runs in the background thread. The first ``already_done`` frames are only decoded."""
     pairs = iter(pairing)
     while True:
         with report.timed("decode"):
@@ -123,6 +202,10 @@ def _prepared(
             return
         if not options.wants(pair.frame):
             continue
+        if already_done:
+            already_done -= 1
+            yield _Work(pair.frame, pair.positions, ())
+            continue
         report.frames += 1
         with report.timed("crop"):
             frames = (sequence.frames[position] for position in pair.positions)
@@ -130,25 +213,40 @@ def _prepared(
         yield _Work(pair.frame, pair.positions, prepared)
 
 
-def _refined(before: FramePoses, result: RefinedPoses, options: Options, report: Report) -> FramePoses:
-    report.add_people(before, result)
-    scores = before.scores
+def finished(before: FramePoses, result: RefinedPoses, options: Options) -> FramePoses:
+    """The poses to write: refined coordinates, with the scores and without the joints that ``options`` say."""
+    keypoints, scores = result.keypoints, before.scores
     if options.scores == "refined" and scores is not None:
-        known = np.isfinite(result.expected_ks) & (before.present | result.refined)
-        scores = np.where(known, result.expected_ks, scores).astype(np.float32)
-    return before.with_keypoints(result.keypoints, scores)
+        scores = np.where(_judged(before, result), result.expected_ks, scores).astype(np.float32)
+    if options.drop_below is not None:
+        doubtful = _doubtful(before, result, options.drop_below)
+        keypoints = np.where(doubtful[..., None], np.float32(0), keypoints)
+        scores = None if scores is None else np.where(doubtful, np.float32(0), scores)
+    return before.with_keypoints(keypoints, scores)
 
 
-def _watched(work: _Work, sequence: PoseSequence, after: list[FramePoses]) -> RefinedFrame:
-    before = tuple(sequence.frames[position] for position in work.positions)
-    return RefinedFrame(work.frame, before, tuple(after[position] for position in work.positions))
+def count_result(before: FramePoses, result: RefinedPoses, options: Options, report: Report) -> None:
+    """Add the people of one FramePoses to the report."""
+    report.add_people(before, result)
+    if options.drop_below is not None:
+        report.joints_dropped += int(_doubtful(before, result, options.drop_below).sum())
 
 
-def _count_the_rest(sequence: PoseSequence, after: list[FramePoses], pairing: Pairing, report: Report) -> None:
+def _judged(before: FramePoses, result: RefinedPoses) -> Bool:
+    """bool [N, K]: joints with a place, of which the network has said what similarity to expect."""
+    return np.asarray(np.isfinite(result.expected_ks) & (before.present | result.refined))
+
+
+def _doubtful(before: FramePoses, result: RefinedPoses, least: float) -> Bool:
+    """bool [N, K]: joints to be left out. What the network does not know or has not seen stays."""
+    return np.asarray(_judged(before, result) & (result.expected_ks < least))
+
+
+def _count_the_rest(sequence: PoseSequence, handled: Bool, pairing: Pairing, report: Report) -> None:
     report.add_unmatched(sequence, pairing.unmatched)
-    for position, (before, now) in enumerate(zip(sequence.frames, after, strict=True)):
-        if before is now and position not in pairing.unmatched:
-            report.add_untouched(before, "outside --frames")
+    for position, before in enumerate(sequence.frames):
+        if not handled[position] and position not in pairing.unmatched:
+            report.add_untouched(before, OUTSIDE_RANGE)
 
 
 def _check_coverage(missing: int, sequence: PoseSequence, options: Options, source: FrameSource) -> None:

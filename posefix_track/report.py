@@ -1,14 +1,17 @@
 """What a run did: counts, movement, timings and warnings, collected in constant memory."""
 
+import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from posefix_track import __version__
 from posefix_track.poses import FramePoses, PoseSequence
 from posefix_track.refiner import RefinedPoses
 
@@ -16,6 +19,8 @@ from posefix_track.refiner import RefinedPoses
 _BIN_PX = 0.05
 _BINS = 20_000
 _NAMED = 20
+# Why poses pass through that nobody asked to have refined.
+OUTSIDE_RANGE = "outside --frames"
 
 
 @dataclass
@@ -23,8 +28,10 @@ class Report:
     """Counts of one run.
 
     Attributes:
-        frames: pictures decoded; frames_with_poses: of them, those that poses belong to.
-        people, joints: in the input, joints counting only present ones; joints_moved: by the network.
+        frames: pictures looked at; frames_with_poses: of them, those that poses belong to; frames_resumed: of them,
+            those that an interrupted run had done.
+        people, joints: in the input, joints counting only present ones; joints_moved: by the network; joints_dropped:
+            for want of expected similarity, where asked for.
         people_passed_through: written as they came, by reason; people_dropped: by OKS suppression, where asked for.
         missing: what could not be refined for want of a picture, named, the first twenty.
         seconds: time by stage; "decode" and "crop" overlap with "engine".
@@ -32,9 +39,11 @@ class Report:
 
     frames: int = 0
     frames_with_poses: int = 0
+    frames_resumed: int = 0
     people: int = 0
     joints: int = 0
     joints_moved: int = 0
+    joints_dropped: int = 0
     people_passed_through: dict[str, int] = field(default_factory=dict)
     people_dropped: int = 0
     missing_frames: int = 0
@@ -100,9 +109,11 @@ class Report:
         names = (
             "frames",
             "frames_with_poses",
+            "frames_resumed",
             "people",
             "joints",
             "joints_moved",
+            "joints_dropped",
             "people_passed_through",
             "people_dropped",
         )
@@ -119,3 +130,17 @@ class Report:
     def _pass_through(self, reason: str, people: int) -> None:
         if people:
             self.people_passed_through[reason] = self.people_passed_through.get(reason, 0) + int(people)
+
+
+def versions() -> dict[str, str | None]:
+    """Of this package, Python, and what the numbers depend on; None for what is not installed."""
+    names = ("torch", "openvino", "numpy", "opencv-python-headless", "av", "decord")
+    own = {"posefix_track": __version__, "python": platform.python_version()}
+    return {**own, **{name: _installed(name) for name in names}}
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,6 +1,5 @@
 """OKS-based suppression of repeated poses, as the original's result writer does it; off by default."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,29 +8,21 @@ import orjson
 
 from posefix_track.errors import UsageError
 from posefix_track.formats import PoseFile
-from posefix_track.formats.atomic import write_file
 from posefix_track.keypoints import KeypointSet
 
 Bool = npt.NDArray[np.bool_]
 
 
-def drop_repeated_poses(pose_file: PoseFile, output: Path, threshold: float) -> int:
-    """Remove suppressed people from what ``pose_file`` has written to ``output``, in place.
+def without_repeated_poses(data: bytes, keypoint_set: KeypointSet, threshold: float) -> tuple[bytes, int]:
+    """A COCO or PoseTrack file without its suppressed people, and how many those were.
 
     The file is written anew: unlike everything else this cannot keep its bytes.
-
-    Returns:
-        how many people were removed.
     """
-    files = [output / text.path.name for text in pose_file.texts] if pose_file.is_folder else [output]
-    dropped = 0
-    for file in files:
-        content = orjson.loads(file.read_bytes())
-        rows = content if isinstance(content, list) else content["annotations"]
-        kept = _kept_rows(rows, pose_file.sequences[0].keypoint_set, threshold)
-        dropped += len(rows) - len(kept)
-        write_file(file, orjson.dumps(kept if isinstance(content, list) else {**content, "annotations": kept}))
-    return dropped
+    content = orjson.loads(data)
+    rows = content if isinstance(content, list) else content["annotations"]
+    kept = _kept_rows(rows, keypoint_set, threshold)
+    new = kept if isinstance(content, list) else {**content, "annotations": kept}
+    return orjson.dumps(new), len(rows) - len(kept)
 
 
 def check_suppressible(pose_file: PoseFile) -> None:

@@ -6,7 +6,6 @@ from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from uuid import uuid4
 
 import av
 import numpy as np
@@ -14,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from posefix_track.errors import InputError, ResourceError, UsageError
+from posefix_track.formats.atomic import temporary_path
 from posefix_track.frames import Image
 
 # About the clock of MPEG: fine enough for any frame time, and a multiple of the usual rates.
@@ -46,7 +46,7 @@ class VideoWriter:
             raise UsageError(f"video is written as MP4, so its name must end in .mp4, not {path.suffix or path.name!r}")
         self.path = path
         self._size = (height, width)
-        self._temporary = path.with_name(f".{uuid4().hex}.mp4")
+        self._temporary = temporary_path(path)
         self._rate = fps.limit_denominator(10_000)
         ticks = max(1, _CLOCK_HZ // self._rate.numerator)
         self._time_base = Fraction(1, self._rate.numerator * ticks)

@@ -166,7 +166,7 @@ def test_interruption_exits_with_130(run: Run, monkeypatch: pytest.MonkeyPatch, 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("posefix_track.job.refine_sequence", interrupted)
+    monkeypatch.setattr("posefix_track.job.refined_groups", interrupted)
     assert run("--save-video", tmp_path / "overlay.mp4") == 130
     assert list(tmp_path.iterdir()) == []
 

@@ -17,6 +17,8 @@ __all__ = ["Cells", "PoseFile"]
 _EMPTY_ABSENT = ("deeplabcut", "sleap")
 # Formats whose evaluation takes a joint for absent only where its flag is 0, too (poseval's convert.py).
 _FLAGGED = ("posetrack18", "posetrack21")
+# Formats that list the joints that are there, so that an absent one has no entry at all.
+_LISTS_JOINTS = ("posetrack17",)
 _BYTES_PER_MB = 1e6
 
 
@@ -49,6 +51,11 @@ class PoseFile:
     def is_folder(self) -> bool:
         """Whether ``path`` is a folder, so that ``write`` makes one."""
         return [text.path for text in self.texts] != [self.path]
+
+    @property
+    def can_drop_joints(self) -> bool:
+        """Whether a joint can be written as absent where it stands."""
+        return self.format not in _LISTS_JOINTS
 
     @property
     def byte_count(self) -> int:
