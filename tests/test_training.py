@@ -24,7 +24,8 @@ from trainer.import_imagenet import import_mobilenet, read_convolutions
 from trainer.objective import training_step
 from trainer.recipe import Recipe, TrainConfig
 from trainer.samples import Batch
-from trainer.train import learning_rate, load_samples, train, update_average
+from trainer.schedule import learning_rate, update_average
+from trainer.train import load_samples, train
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from posefix_track.heatmaps import gaussian_heatmaps
 from posefix_track.network import STRIDE
+from trainer.processes import mean_over_processes
 
 
 def one_hot_heatmaps(keypoints: Tensor, size: tuple[int, int]) -> Tensor:
@@ -105,6 +106,10 @@ def confidence_loss(ks_logits: Tensor, similarity: Tensor, known: Tensor) -> Ten
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``values`` where ``mask``; 0 (with a gradient) where nothing is."""
+    """Mean of ``values`` where ``mask``; 0 (with a gradient) where nothing is.
+
+    Where several processes train together, they divide by the same number, so that the mean of their losses is that of
+    the whole batch.
+    """
     chosen = torch.where(mask, values, torch.zeros_like(values))
-    return chosen.sum() / mask.sum().clamp(min=1)
+    return chosen.sum() / mean_over_processes(mask.sum()).clamp(min=1)

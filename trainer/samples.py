@@ -1,5 +1,6 @@
 """People -> training batches: erroneous input poses, crops as at test time, augmentation; seeded by step."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,6 +84,11 @@ class Samples(torch.utils.data.Dataset[Batch]):
 
     def __len__(self) -> int:
         return self.recipe.train.steps
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps that draw as many people as there are."""
+        return math.ceil(sum(len(d.people) for d in self.datasets) / self.recipe.train.batch_size)
 
     def __getitem__(self, step: int) -> Batch:
         # OpenCV would start threads of its own in every loader worker.
