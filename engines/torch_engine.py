@@ -1,6 +1,6 @@
 """PyTorch: the reference that every other engine is compared with, and what a GPU runs without TensorRT."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
@@ -8,13 +8,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from engines.buckets import Buckets, Inputs, Outputs
 from engines.cuda_graph import CudaGraph
 from engines.engine import EngineError
 from engines.folding import folded, half_convolutions
 
 Float = npt.NDArray[np.float32]
-Inputs = tuple[Tensor, Tensor, Tensor]
-Outputs = tuple[Tensor, Tensor]
 
 # Rows that a graph is recorded for; a batch is filled up to the next of them, by a half at the worst.
 BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
@@ -55,13 +54,12 @@ class TorchEngine:
         on_gpu = self.device.type == "cuda"
         self.precision = _precision(precision, on_gpu)
         self.name = f"torch {device} {self.precision}"
-        self._buckets = tuple(buckets or (BUCKETS if on_gpu else ()))
-        self.max_batch = self._buckets[-1] if self._buckets else _CPU_BATCH
-        self._graphs: dict[int, CudaGraph] = {}
+        sizes = tuple(buckets or (BUCKETS if on_gpu else ()))
+        self.max_batch = sizes[-1] if sizes else _CPU_BATCH
         with _gpu_failures_named(device):
             self._network = self._ready(network, _blank(1, input_size, joints, _device_of(network)))
-            # All graphs read the first rows of the same tensors: they run one after the other.
-            self._rows = _blank(self.max_batch, input_size, joints, self.device) if self._buckets else None
+            rows = _blank(self.max_batch, input_size, joints, self.device)
+            self._buckets = Buckets(self._recorded, rows, sizes) if sizes else None
             self._pool = torch.cuda.graph_pool_handle() if on_gpu else None
 
     def _ready(self, network: nn.Module, example: Inputs) -> nn.Module:
@@ -82,33 +80,16 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, images: Tensor, keypoints: Tensor, present: Tensor) -> Outputs:
         """See TensorEngine."""
-        if self._rows is None:
+        if self._buckets is None:
             refined, similarity = self._network(images, keypoints, present)
             return refined, similarity
-        parts = zip(*(tensor.split(self.max_batch) for tensor in (images, keypoints, present)), strict=True)
         with _current(self.device):
-            done = [self._run_bucket(part, self._rows) for part in parts]
-        return torch.cat([refined for refined, _ in done]), torch.cat([similarity for _, similarity in done])
+            return self._buckets(images, keypoints, present)
 
-    def _run_bucket(self, inputs: tuple[Tensor, ...], rows: Inputs) -> Outputs:
-        """Up to max_batch rows; those that fill up the bucket are what was there before."""
-        count = len(inputs[0])
-        bucket = next(size for size in self._buckets if size >= count)
-        for row, given in zip(rows, inputs, strict=True):
-            row[:count].copy_(given)
-        images, keypoints, present = (row[:bucket] for row in rows)
-        refined, similarity = self._run_rows(images, keypoints, present)
-        # Copies: the next run overwrites the outputs of a graph.
-        return refined[:count].clone(), similarity[:count].clone()
-
-    def _run_rows(self, *rows: Tensor) -> Outputs:
+    def _recorded(self, rows: Inputs) -> Callable[[], Outputs]:
         if self.device.type != "cuda":
-            refined, similarity = self._network(*rows)
-            return refined, similarity
-        bucket = len(rows[0])
-        if bucket not in self._graphs:
-            self._graphs[bucket] = CudaGraph(self._network, rows, self._pool, exact=self.precision == "fp32")
-        return self._graphs[bucket]()
+            return lambda: self._network(*rows)
+        return CudaGraph(self._network, rows, self._pool, exact=self.precision == "fp32")
 
 
 def _precision(precision: str, on_gpu: bool) -> str:
