@@ -47,7 +47,7 @@ class OpenVinoEngine:
         core = ov.Core()
         precision = _precision(core, precision, quantised)
         if precision == "int8" and quantised is not None:
-            model = read_quantised(core, quantised)
+            model = _read_model(core, quantised)
         else:
             model = to_openvino(network, input_size, joints)
         # The precision is asked for by name: newer CPUs would otherwise silently run BF16.
@@ -77,14 +77,20 @@ def _precision(core: ov.Core, precision: str, quantised: Path | None) -> str:
     return precision
 
 
+def _read_model(core: ov.Core, path: Path) -> ov.Model:
+    graph, constants = read_quantised(path)
+    try:
+        return core.read_model(graph, ov.Tensor(constants))
+    except RuntimeError as error:
+        raise EngineError(f"{path}: OpenVINO {ov.__version__} cannot read it; make it anew: {error}") from error
+
+
 def to_openvino(network: nn.Module, input_size: tuple[int, int], joints: int) -> ov.Model:
     """The traced network as an OpenVINO model with a dynamic batch.
 
     Goes to the PyTorch front end directly: ``ov.convert_model`` would report its use over the network.
     """
-    height, width = input_size
-    shapes = [(2, height, width, 3), (2, joints, 2), (2, joints)]
-    example = (torch.zeros(shapes[0], dtype=torch.uint8), torch.ones(shapes[1]), torch.ones(shapes[2]))
+    example = example_inputs(input_size, joints)
     with warnings.catch_warnings(), torch.inference_mode():
         # The tracer's remarks on Python numbers in the graph: all of them are constants of the config.
         warnings.simplefilter("ignore")
@@ -93,9 +99,15 @@ def to_openvino(network: nn.Module, input_size: tuple[int, int], joints: int) ->
     decoder = TorchScriptPythonDecoder(traced, example_input=example)  # must outlive the conversion
     model = front_end.convert(front_end.load(decoder))
     types = (np.uint8, np.float32, np.float32)
-    for port, shape, kind in zip(model.inputs, shapes, types, strict=True):
+    for port, tensor, kind in zip(model.inputs, example, types, strict=True):
         node = port.get_node()
         node.set_element_type(ov.Type(kind))
-        node.set_partial_shape(ov.PartialShape([-1, *shape[1:]]))
+        node.set_partial_shape(ov.PartialShape([-1, *tensor.shape[1:]]))
     model.validate_nodes_and_infer_types()
     return model
+
+
+def example_inputs(input_size: tuple[int, int], joints: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Black crops of two people, for tracing."""
+    images = torch.zeros((2, *input_size, 3), dtype=torch.uint8)
+    return images, torch.ones((2, joints, 2)), torch.ones((2, joints))

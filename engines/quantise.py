@@ -2,7 +2,9 @@
 
 import logging
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -11,7 +13,8 @@ import openvino as ov
 from torch import nn
 
 from engines.engine import EngineError
-from engines.openvino_engine import to_openvino
+from engines.folding import folded
+from engines.openvino_engine import example_inputs, to_openvino
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -47,13 +50,23 @@ def quantise(
     outside = "|".join(part.replace(".", r"\.") for part in parts)
     patterns = [rf"^(?!__module\.({outside})[./]).*", *(rf"^__module\.{layer}[./].*" for layer in exact)]
     data = nncf.Dataset(batches, lambda batch: [batch[0], batch[1], batch[2].astype(np.float32)])
+    # Biases can only be corrected where they are: batch norms go first.
+    ready = folded(network, example_inputs(input_size, joints))
     return nncf.quantize(
-        to_openvino(network, input_size, joints),
+        to_openvino(ready, input_size, joints),
         data,
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(batches),
         ignored_scope=nncf.IgnoredScope(patterns=patterns, validate=False),
     )
+
+
+def serialised(model: ov.Model) -> tuple[bytes, npt.NDArray[np.uint8]]:
+    """Graph and constants, as ``engines.quantised`` stores them."""
+    with tempfile.TemporaryDirectory() as folder:
+        graph, constants = Path(folder, "graph.xml"), Path(folder, "constants.bin")
+        ov.serialize(model, graph, constants)
+        return graph.read_bytes(), np.fromfile(constants, np.uint8)
 
 
 def _nncf() -> ModuleType:

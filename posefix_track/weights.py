@@ -82,12 +82,6 @@ def find_quantised(weights: Weights) -> Path | None:
     return path
 
 
-def shipped_network() -> tuple[PoseFix, tuple[int, int], int]:
-    """The default network, its input size and joint count: what ``python -m engines.benchmark`` measures."""
-    network = load_weights("lite").network
-    return network, network.config.input_size, len(network.config.keypoint_set)
-
-
 def save_weights(path: Path, network: PoseFix, info: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:
     """Write a weights file atomically. ``info`` says what the weights were trained on and how they score."""
     tensors = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}

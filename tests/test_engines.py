@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from engines import Engine, compile_engine
-from engines.benchmark import Measurement, measure, random_inputs, table
+from engines.benchmark import random_inputs
 from engines.engine import EngineError
 from posefix_track.network import NetworkConfig, PoseFix
 
@@ -156,15 +156,3 @@ def test_an_unknown_engine_lists_the_known_ones(name: str) -> None:
 def test_an_unknown_device_lists_the_known_ones(device: str) -> None:
     with pytest.raises(EngineError, match=r"unknown device.*known: auto, cpu, cuda"):
         compile_engine(nn.Identity(), SIZE, JOINTS, "auto", device)
-
-
-def test_the_benchmark_measures_speed_and_distance(network: PoseFix) -> None:
-    engine = compile_engine(network, SIZE, JOINTS, "torch", "cpu")
-    result = measure(engine, engine, inputs(1), seconds=0.0)
-    assert (result.engine, result.batch, result.max_difference) == ("torch cpu fp32", 1, 0.0)
-    assert result.crops_per_second > 0 < result.p50_ms <= result.p99_ms
-
-
-def test_the_benchmark_table_has_a_row_for_each_measurement() -> None:
-    text = table([Measurement("torch cpu fp32", 4, 12.34, 5.0, 6.0, 0.01234)])
-    assert text.splitlines()[-1] == "| torch cpu fp32 | 4 | 12.3 | 5.0 | 6.0 | 0.0123 |"
