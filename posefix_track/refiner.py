@@ -1,7 +1,9 @@
 """PoseRefiner: frames and poses in, refined poses out; people of several frames share a batch."""
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,93 +11,31 @@ import numpy.typing as npt
 from engines import Engine, compile_engine
 from engines.engine import EngineError
 from posefix_track.batching import in_batches
-from posefix_track.crops import CropTransform, crop_transform, keypoint_boxes
+from posefix_track.crops import crop_transform, keypoint_boxes
 from posefix_track.errors import InputError, ResourceError
 from posefix_track.gate import Gate
+from posefix_track.inference import Inference, Outputs, Pending
 from posefix_track.keypoints import KeypointSet, keypoint_set
-from posefix_track.network import STRIDE, NetworkConfig, similarity_spread
+from posefix_track.network import NetworkConfig
+from posefix_track.people import Answers, Prepared, RefinedPoses, together
 from posefix_track.poses import present_joints
 from posefix_track.weights import Weights, find_quantised, load_weights
+
+__all__ = ["Answers", "PoseRefiner", "Prepared", "RefinedPoses"]
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.uint8]
 Int = npt.NDArray[np.int64]
+Group = TypeVar("Group")
+Results = Callable[[], list[RefinedPoses]]
 FrameAndPoses = tuple[Image, npt.NDArray[np.floating]] | tuple[Image, npt.NDArray[np.floating], Float | None]
 
 # Crop pixels; a joint that moves by less stays, bit for bit: float32 arithmetic there and back moves it by 1e-4.
 _NOISE = 1e-3
-# Two positions with a keypoint similarity below exp(-1.55^2 / 2) = 0.3 are not the same joint.
-_APART = 1.55
 # OpenPose's neck and mid-hip are means of two joints; within this many pixels they count as such and move along.
 _DERIVED_PX = 2.0
 _DERIVED = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
-
-
-@dataclass(frozen=True)
-class RefinedPoses:
-    """The caller's people, row by row.
-
-    Attributes:
-        keypoints: float32 [N, K, 2], image pixels; joints that were not refined are the caller's, bit for bit.
-        expected_ks: float32 [N, K], keypoint similarity to the truth expected of ``keypoints``, in [0, 1]; NaN where
-            the network does not know the joint or was not asked.
-        refined: bool [N, K], joints that the network has moved.
-        shift: float32 [N, K], pixels between input and output; 0 where not refined.
-        considered: bool [N], people that the network has looked at.
-    """
-
-    keypoints: Float
-    expected_ks: Float
-    refined: Bool
-    shift: Float
-    considered: Bool
-
-    def __len__(self) -> int:
-        return len(self.keypoints)
-
-    def __repr__(self) -> str:
-        return f"RefinedPoses(people={len(self)}, joints={self.keypoints.shape[1]}, moved={int(self.refined.sum())})"
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What the network says of the caller's N people before the gate decides; NaN where it was not asked.
-
-    Attributes:
-        keypoints: float32 [N, K, 2], refined positions in image pixels.
-        expected_ks: float32 [N, K, 2], similarity to the truth expected of the refined and of the caller's joint.
-    """
-
-    keypoints: Float
-    expected_ks: Float
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One frame on its way to the engine.
-
-    Attributes:
-        keypoints: the caller's, float32 [N, K, 2].
-        rows: int64 [P], the people to look at.
-        crops: uint8 [P, H, W, 3]; poses float32 [P, J, 2] and present bool [P, J]: network input, crop pixels.
-        transform: of the P crops.
-    """
-
-    keypoints: Float
-    rows: Int
-    crops: Image
-    poses: Float
-    present: Bool
-    transform: CropTransform
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Network outputs of P people in crop pixels: keypoints [P, K, 2], expected similarity [P, K, 2]."""
-
-    keypoints: Float
-    expected_ks: Float
 
 
 @dataclass
@@ -147,7 +87,7 @@ class PoseRefiner:
             raise InputError(f"the keypoint set {self.keypoint_set.name} has fewer than 6 human joints to refine")
         self._engine = self._compiled(loaded) if isinstance(self.engine, str) else self.engine
         self._gate = self.gate and self.config.confidence
-        self.people_per_call = self.batch_size or self._engine.max_batch
+        self._inference = Inference(self._engine, self.config, self.flip, self.batch_size)
 
     def _compiled(self, loaded: Weights) -> Engine:
         size, joints = self.config.input_size, len(self.config.keypoint_set)
@@ -163,6 +103,11 @@ class PoseRefiner:
     def engine_name(self) -> str:
         """What really runs."""
         return self._engine.name
+
+    @property
+    def people_per_call(self) -> int:
+        """People that fill an engine call; fewer once the GPU's memory did not take as many."""
+        return self._inference.people_per_call
 
     def __call__(
         self, frame_bgr: Image, keypoints: npt.NDArray[np.floating], scores: npt.NDArray[np.floating] | None = None
@@ -182,7 +127,7 @@ class PoseRefiner:
     ) -> Answers:
         """The network's own opinion, for judging it; arguments as of ``__call__``."""
         frame = self.prepare(frame_bgr, keypoints, scores)
-        outputs = self._infer(frame.crops, frame.poses, frame.present)
+        outputs = self._outputs([frame], frame)()
         ours = np.flatnonzero(self._from_caller >= 0)
         cells = frame.rows[:, None], self._from_caller[ours]
         shape = frame.keypoints.shape
@@ -197,8 +142,32 @@ class PoseRefiner:
         People of up to ``max_latency`` frames wait for each other so that the engine gets full batches.
         """
         prepared = (self.prepare(*frame_and_poses) for frame_and_poses in frames_and_poses)
-        for group in in_batches(prepared, lambda frame: len(frame.rows), self.people_per_call, max_latency):
-            yield from self.run(group)
+        # A group in flight waits too.
+        latency = max(max_latency // 2, 1) if self._inference.asynchronous else max_latency
+        groups = in_batches(prepared, lambda frame: len(frame.rows), self.people_per_call, latency)
+        for _, results in self.in_flight(groups, lambda group: group, ahead=int(max_latency > 1)):
+            yield from results
+
+    def in_flight(
+        self, groups: Iterable[Group], prepared: Callable[[Group], list[Prepared]], ahead: int = 1
+    ) -> Iterator[tuple[Group, list[RefinedPoses]]]:
+        """Run groups of frames one after the other, so that a GPU has the next one when it is done with one.
+
+        Args:
+            groups: anything that stands for frames whose people go through the engine together.
+            prepared: the frames of a group.
+            ahead: groups that a GPU is given before the result of one is waited for; a CPU does one at a time.
+
+        Yields:
+            each group and its frames' results, in order.
+        """
+        waiting: deque[tuple[Group, Results]] = deque()
+        for group in groups:
+            waiting.append((group, self.start(prepared(group))))
+            if len(waiting) > (ahead if self._inference.asynchronous else 0):
+                first, results = waiting.popleft()
+                yield first, results()
+        yield from ((group, results()) for group, results in waiting)
 
     def prepare(
         self, frame_bgr: Image, keypoints: npt.NDArray[np.floating], scores: npt.NDArray[np.floating] | None = None
@@ -212,40 +181,25 @@ class PoseRefiner:
         boxes = keypoint_boxes(poses, present)
         rows = np.flatnonzero(_touches(boxes, frame_bgr.shape))
         transform = crop_transform(boxes[rows], self.config.input_size, self.config.padding)
-        crops = transform.crop(frame_bgr, self.config.antialias)
+        crops = self._inference.crop(transform, frame_bgr)
         inputs = transform.to_crop(np.where(present[rows, :, None], poses[rows], 0))
         return Prepared(keypoints, rows, crops, inputs, present[rows], transform)
 
-    def run(self, frames: list[Prepared]) -> Iterator[RefinedPoses]:
+    def run(self, frames: list[Prepared]) -> list[RefinedPoses]:
         """Run the people of several prepared frames through the engine together; one result a frame."""
+        return self.start(frames)()
+
+    def start(self, frames: list[Prepared]) -> Results:
+        """Begin ``run``; a call of the result waits for the rest of it."""
         if not frames:
-            return
-        outputs = self._infer(
-            np.concatenate([f.crops for f in frames]),
-            np.concatenate([f.poses for f in frames]),
-            np.concatenate([f.present for f in frames]),
-        )
-        first = 0
-        for frame in frames:
-            last = first + len(frame.rows)
-            yield self._finished(frame, Outputs(outputs.keypoints[first:last], outputs.expected_ks[first:last]))
-            first = last
+            return list
+        people = together(frames)
+        outputs = self._outputs(frames, people)
+        return lambda: self._finished(people, outputs()).split([len(frame.keypoints) for frame in frames])
 
-    def _infer(self, crops: Image, poses: Float, present: Bool) -> Outputs:
-        chunks = [slice(i, i + self.people_per_call) for i in range(0, len(crops), self.people_per_call)]
-        if not chunks:
-            return Outputs(poses, poses)
-        done = [self._infer_chunk(crops[c], poses[c], present[c]) for c in chunks]
-        return Outputs(np.concatenate([d.keypoints for d in done]), np.concatenate([d.expected_ks for d in done]))
-
-    def _infer_chunk(self, crops: Image, poses: Float, present: Bool) -> Outputs:
-        plain = Outputs(*self._engine(crops, poses, present))
-        if not self.flip:
-            return plain
-        order, width = self.config.keypoint_set.flip_index, self.config.input_size[1]
-        mirrored = Outputs(*self._engine(crops[:, :, ::-1], _mirror(poses, width)[:, order], present[:, order]))
-        back = Outputs(_mirror(mirrored.keypoints, width)[:, order], mirrored.expected_ks[:, order])
-        return _merged(plain, back, similarity_spread(self.config).numpy() * STRIDE)
+    def _outputs(self, frames: list[Prepared], people: Prepared) -> Pending:
+        crops = self._inference.joined([frame.crops for frame in frames])
+        return self._inference.start(crops, people.poses, people.present)
 
     def _finished(self, frame: Prepared, outputs: Outputs) -> RefinedPoses:
         """Back to the caller's image, people and joints."""
@@ -313,28 +267,3 @@ def _touches(boxes_xyxy: npt.NDArray[np.floating], image_shape: tuple[int, ...])
         inside = (high > 0).all(1) & (low[:, 0] < width) & (low[:, 1] < height)
         # Coordinates of 1e9 come from broken files; such a crop would show nothing of the image.
         return np.asarray(inside & (high - low < 20 * max(height, width)).all(1))
-
-
-def _merged(plain: Outputs, mirrored: Outputs, spread: Float) -> Outputs:
-    """The mean of two answers, or the one expected to be better where they mean different places: between is no joint.
-
-    Args:
-        plain, mirrored: of the same joints, in the same crop.
-        spread: float32 [K], standard deviation of keypoint similarity in crop pixels.
-    """
-    apart = np.linalg.norm(plain.keypoints - mirrored.keypoints, axis=-1) > _APART * spread
-    better = plain.expected_ks[..., 0] >= mirrored.expected_ks[..., 0]
-    either = np.where(better[..., None], plain.keypoints, mirrored.keypoints)
-    # Without a confidence head there is nothing to choose by.
-    choose = apart & ~np.isnan(plain.expected_ks[..., 0])
-    keypoints = np.where(choose[..., None], either, _mean(plain.keypoints, mirrored.keypoints))
-    return Outputs(keypoints, _mean(plain.expected_ks, mirrored.expected_ks))
-
-
-def _mean(a: Float, b: Float) -> Float:
-    return np.asarray((a + b) / 2, np.float32)
-
-
-def _mirror(keypoints: Float, width: int) -> Float:
-    """x -> width - 1 - x."""
-    return np.stack([width - 1 - keypoints[..., 0], keypoints[..., 1]], -1)

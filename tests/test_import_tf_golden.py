@@ -85,7 +85,7 @@ def recording(weights: Weights, golden: dict[str, npt.NDArray[np.generic]]) -> R
     recorder = Recorder(weights.network)
     # From the recorded crop on: the refiner's flip average and way back to the image, one frame of six people.
     refiner = PoseRefiner(weights, engine=recorder, flip=True)
-    refined = next(refiner.run([prepared(golden)])).keypoints
+    refined = refiner.run([prepared(golden)])[0].keypoints
     handle.remove()
     # The plain rows come before the mirrored ones.
     return Recording(refined, *(np.split(np.concatenate(calls), 2) for calls in (recorder.coordinates, logits)))
