@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from posefix_track.backbones import backbone, he_initialise
+from posefix_track.confidence import Confidence
 from posefix_track.decoding import OFFSET_UNIT, OUTPUTS, channels, decode
 from posefix_track.errors import InputError
-from posefix_track.heatmaps import gaussian_heatmaps, heatmap_spread
 from posefix_track.keypoints import KeypointSet, keypoint_set
 from posefix_track.pose_maps import INPUT_POSES, pose_maps
 
@@ -133,12 +133,14 @@ class PoseFix(nn.Module):
         joints = len(config.keypoint_set)
         self.backbone = backbone(config.backbone, 3 + config.pose_channels, config.batch_norm_eps)
         self.head = Head(self.backbone.channels, channels(config.output, joints), config)
-        self.confidence = Confidence(self.backbone.channels[-1], joints, config) if config.confidence else None
         he_initialise(self.backbone)
         # Constants, not weights: they follow from the config.
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("spread", similarity_spread(config), persistent=False)
+        spread = similarity_spread(config)
+        self.register_buffer("spread", spread, persistent=False)
+        channels_in = self.backbone.channels[-1], config.head_channels[-1]
+        self.confidence = Confidence(*channels_in, spread) if config.confidence else None
 
     def forward(self, images: Tensor, keypoints: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Refine B people.
@@ -157,7 +159,7 @@ class PoseFix(nn.Module):
         refined = cells * STRIDE
         if self.confidence is None:
             return refined, torch.full_like(refined, torch.nan)
-        ks_logits = self.confidence(features, deepest, heatmaps, refined, keypoints, present.float())
+        ks_logits = self.confidence(features, deepest, heatmaps, cells, keypoints / STRIDE, present.float())
         return refined, torch.sigmoid(ks_logits.float())
 
     def features(self, images: Tensor, keypoints: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -221,52 +223,3 @@ class Head(nn.Module):
                 x = x + self.skip[i](torch.cat([stages[2 - i], *poses[i : i + 1]], 1))
             x = F.relu(x)
         return x
-
-
-class Confidence(nn.Module):
-    """Predicts, per joint, logits of the keypoint similarity of the refined and of the input position.
-
-    It sees the stride-4 features at both positions, the whole person, and how sharp and how far away the refined
-    heatmap is. It never sends gradients into the rest of the network.
-    """
-
-    WIDTH = 64
-
-    def __init__(self, deep_channels: int, joints: int, config: NetworkConfig) -> None:
-        super().__init__()
-        self.height = config.input_size[0]
-        channels = config.head_channels[-1]
-        self.person = nn.Linear(deep_channels, 32)
-        self.joint = nn.Parameter(torch.randn(joints, 16) * 0.1)
-        self.hidden = nn.Linear(2 * channels + 32 + 16 + 6, self.WIDTH)
-        self.out = nn.Linear(self.WIDTH, 2)
-
-    def forward(
-        self, features: Tensor, deepest: Tensor, heatmaps: Tensor, refined: Tensor, keypoints: Tensor, present: Tensor
-    ) -> Tensor:
-        """Logits [B, K, 2]."""
-        features, deepest = features.detach().float(), deepest.detach().float()
-        heatmaps, refined = heatmaps.detach(), refined.detach()
-        batch, joints = present.shape
-        near_input = gaussian_heatmaps(keypoints / STRIDE, (heatmaps.shape[2], heatmaps.shape[3]), 1.0)
-        weights = near_input / (near_input.sum((2, 3), keepdim=True) + 1e-6)
-        flat = features.flatten(2).transpose(1, 2)
-        at_refined = heatmaps.flatten(2) @ flat
-        at_input = (weights.flatten(2) @ flat) * present[..., None]
-        person = F.relu(self.person(deepest.mean((2, 3))))[:, None].expand(batch, joints, 32)
-        joint = self.joint[None].expand(batch, joints, 16)
-        measures = self._measures(heatmaps, near_input, refined, keypoints, present)
-        x = torch.cat([at_refined, at_input, person, joint, measures], 2)
-        return cast(Tensor, self.out(F.relu(self.hidden(x))))
-
-    def _measures(
-        self, heatmaps: Tensor, near_input: Tensor, refined: Tensor, keypoints: Tensor, present: Tensor
-    ) -> Tensor:
-        """[B, K, 6]: peak, mass at the input joint, mass at the refined joint, spread, distance moved, presence."""
-        peak = heatmaps.flatten(2).amax(2)
-        mass = (heatmaps * near_input).sum((2, 3)) * present
-        near_refined = gaussian_heatmaps(refined / STRIDE, (heatmaps.shape[2], heatmaps.shape[3]), 1.0)
-        sharpness = (heatmaps * near_refined).sum((2, 3))
-        spread = heatmap_spread(heatmaps) * STRIDE / self.height
-        moved = (refined - keypoints).norm(dim=2) / self.height * present
-        return torch.stack([peak, mass, sharpness, spread * 8, moved * 8, present], 2)

@@ -50,7 +50,7 @@ def inputs(batch: int) -> Inputs:
 
 def assert_close(found: tuple[np.ndarray, np.ndarray], expected: tuple[np.ndarray, np.ndarray]) -> None:
     assert np.abs(found[0] - expected[0]).max() <= ENGINES_AGREE_PX
-    assert np.abs(found[1] - expected[1]).max() <= 1e-3
+    assert np.abs(found[1] - expected[1]).max() <= 5e-3  # a tenth of the width of the gate
     assert found[0].dtype == found[1].dtype == np.float32
 
 

@@ -43,7 +43,7 @@ def training_step(network: PoseFix, batch: Batch, config: TrainConfig) -> Losses
     losses = {name: weights[name] * loss for name, loss in positions.items() if weights[name]}
     if network.confidence is not None:
         present = batch.present.float()
-        ks_logits = network.confidence(features, deepest, heatmaps, cells * STRIDE, keypoints, present)
+        ks_logits = network.confidence(features, deepest, heatmaps, cells, keypoints / STRIDE, present)
         of_input = keypoint_similarity(batch.keypoints, batch.targets, batch.area, sigmas)
         known = torch.stack([batch.labelled, batch.labelled & batch.present], 2)
         losses["confidence"] = confidence_loss(ks_logits, torch.stack([similarity.detach(), of_input], 2), known)
