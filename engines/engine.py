@@ -1,7 +1,8 @@
 """The Engine protocol, and the choice of an engine for a machine."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,17 @@ class TensorEngine(Engine, Protocol):
 
         On a GPU it only queues work on the current stream and waits for nothing; the results are the caller's to keep.
         """
+        ...
+
+
+@runtime_checkable
+class AsynchronousEngine(Engine, Protocol):
+    """An engine that computes while its caller does something else."""
+
+    def start(
+        self, images: npt.NDArray[np.uint8], keypoints: Float, present: npt.NDArray[np.bool_]
+    ) -> Callable[[], tuple[Float, Float]]:
+        """As ``__call__``, but returns at once what gives the result. The arrays must stay as they are until then."""
         ...
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engines.engine import Engine, TensorEngine
+from engines.engine import AsynchronousEngine, Engine, TensorEngine
 from posefix_track.crops import CropTransform
 from posefix_track.tensor_crops import crop_tensor, to_device
 
@@ -19,12 +19,15 @@ Result = Callable[[], tuple[Float, Float]]
 
 
 class OnHost:
-    """Arrays, and an engine that has computed when its call returns."""
+    """Arrays, and an engine that computes in the background where it can.
 
-    asynchronous = False
+    Attributes:
+        asynchronous: whether it can.
+    """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine | AsynchronousEngine) -> None:
         self._engine = engine
+        self.asynchronous = isinstance(engine, AsynchronousEngine)
 
     def crop(self, transform: CropTransform, image: Image, antialias: bool) -> Image:
         """uint8 [P, H, W, 3]."""
@@ -41,7 +44,9 @@ class OnHost:
         return torch.cat([rows, rows.flip(2)]).numpy()
 
     def start(self, crops: Image, poses: Float, present: Bool) -> Result:
-        """Run the engine."""
+        """Run the engine, or let it begin."""
+        if isinstance(self._engine, AsynchronousEngine):
+            return self._engine.start(crops, poses, present)
         outputs = self._engine(crops, poses, present)
         return lambda: outputs
 

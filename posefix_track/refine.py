@@ -140,7 +140,8 @@ def refined_groups(
 ) -> Generator[list[Step], None, None]:
     """Refine one sequence: groups of frames that went through the engine together, in order.
 
-    Decoding and cropping run in a thread of their own, a few frames ahead of the engine.
+    Decoding and cropping run in a thread of their own, a few frames ahead of the engine, which computes one group while
+    the one before it is finished and written.
 
     Args:
         source: the pictures; read once, in order.
@@ -168,9 +169,9 @@ def refined_groups(
         with in_background(works, options.max_latency, patience) as ahead:
             if every_frame:
                 yield from ([Step(work.frame, work.positions, None)] for work in islice(ahead, done.frames))
-            for group in in_batches(ahead, _Work.people, refiner.people_per_call, options.max_latency):
-                with report.timed("engine"):
-                    results = iter([*refiner.run([p for work in group for p in work.prepared])])
+            groups = in_batches(ahead, _Work.people, refiner.people_per_call, options.max_latency)
+            for group, found_poses in refiner.in_flight(groups, _all_prepared, clock=lambda: report.timed("engine")):
+                results = iter(found_poses)
                 steps = [Step(w.frame, w.positions, tuple(islice(results, len(w.positions)))) for w in group]
                 for position, result in (pair for step in steps for pair in step.pairs()):
                     handled[position] = True
@@ -183,6 +184,10 @@ def refined_groups(
     _count_the_rest(sequence, handled, pairing, report)
     if source.damage:
         report.warn(f"{source.path}: {source.damage}")
+
+
+def _all_prepared(group: list[_Work]) -> list[Prepared]:
+    return [prepared for work in group for prepared in work.prepared]
 
 
 def _prepared(

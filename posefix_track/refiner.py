@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -149,25 +150,30 @@ class PoseRefiner:
             yield from results
 
     def in_flight(
-        self, groups: Iterable[Group], prepared: Callable[[Group], list[Prepared]], ahead: int = 1
+        self,
+        groups: Iterable[Group],
+        prepared: Callable[[Group], list[Prepared]],
+        ahead: int = 1,
+        clock: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> Iterator[tuple[Group, list[RefinedPoses]]]:
-        """Run groups of frames one after the other, so that a GPU has the next one when it is done with one.
+        """Run groups of frames one after the other, so that an engine has the next one when it is done with one.
 
         Args:
             groups: anything that stands for frames whose people go through the engine together.
             prepared: the frames of a group.
-            ahead: groups that a GPU is given before the result of one is waited for; a CPU does one at a time.
+            ahead: groups that an asynchronous engine is given before the result of one is waited for.
+            clock: entered while the engine is given work or waited for.
 
         Yields:
             each group and its frames' results, in order.
         """
         waiting: deque[tuple[Group, Results]] = deque()
         for group in groups:
-            waiting.append((group, self.start(prepared(group))))
+            with clock():
+                waiting.append((group, self.start(prepared(group))))
             if len(waiting) > (ahead if self._inference.asynchronous else 0):
-                first, results = waiting.popleft()
-                yield first, results()
-        yield from ((group, results()) for group, results in waiting)
+                yield _waited(waiting.popleft(), clock)
+        yield from (_waited(one, clock) for one in waiting)
 
     def prepare(
         self, frame_bgr: Image, keypoints: npt.NDArray[np.floating], scores: npt.NDArray[np.floating] | None = None
@@ -243,6 +249,14 @@ class PoseRefiner:
             moves = was_mean & (before[:, j] != 0).any(-1) & (refined[:, a] | refined[:, b])
             after[moves, j] = ((after[:, a] + after[:, b]) / 2)[moves]
             refined[moves, j] = True
+
+
+def _waited(
+    started: tuple[Group, Results], clock: Callable[[], AbstractContextManager[None]]
+) -> tuple[Group, list[RefinedPoses]]:
+    group, results = started
+    with clock():
+        return group, results()
 
 
 def _checked(

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("posefix_track", "engines", "trainer", "eval")
 FILES = sorted(path for folder in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 # Extras: an embedding pipeline does without them.
-OPTIONAL = ("scipy", "matplotlib", "pycocotools", "accelerate", "tensorboard", "onnx")
+OPTIONAL = ("scipy", "matplotlib", "pycocotools", "accelerate", "tensorboard", "onnx", "nncf")
 
 
 def modules(*packages: str) -> list[str]:
