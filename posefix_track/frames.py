@@ -19,7 +19,7 @@ class Frame:
     """One picture.
 
     Attributes:
-        index: 0-based position among the decoded frames, or among the listed images of a folder.
+        index: 0-based position in the video as it was before any damage, or among the listed images of a folder.
         time_seconds: presentation time counted from the first frame; index / fps where the file carries no times, and
             0 for images.
         image: uint8 [H, W, 3], BGR, upright as a player shows it.
@@ -45,6 +45,8 @@ class FrameSource(ABC):
         fps: frames per second, None for images and where a video does not tell.
         frame_count_hint: what the container claims; never to be relied upon.
         damage: None, or after iterating a sentence on what could not be decoded.
+        uncounted: frames before the latest one that gave no picture, in a damaged video: a reader that only counts
+            pictures gives it a number that is lower by as much.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class FrameSource(ABC):
     fps: Fraction | None = None
     frame_count_hint: int | None = None
     damage: str | None = None
+    uncounted: int = 0
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...

@@ -18,8 +18,7 @@ _PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+[:,]")
 def open_source(path: Path) -> FrameSource:
     """Open a video file, a folder of images (also nested, as COCO and PoseTrack come), or a single image.
 
-    Only local files are read: addresses, libav protocols and play lists are refused. A video is read by decord where it
-    is a plain, complete MP4 or MOV, else by PyAV (see ``VideoFile``); the pictures are the same.
+    Only local files are read: addresses, libav protocols and play lists are refused.
 
     Raises:
         InputError: nothing there, an address, an empty file, no video in it, or no image in the folder.

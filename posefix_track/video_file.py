@@ -1,66 +1,55 @@
-"""Frames of a video file: decord for plain MP4 and MOV, PyAV for everything else.
+"""Frames of a video file, decoded by PyAV (libav) one after the other."""
 
-decord shows the wrong frames of a file with an edit list and of MPEG-TS, and refuses a file that is cut short, so the
-container decides. Both give the same pixels, which are also those of OpenCV, with which most trackers read.
-"""
-
-import importlib.util
-import itertools
+from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import av
-import cv2
 import numpy as np
+from av.container import InputContainer
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from posefix_track.frame_numbers import FrameNumbers, Place
 from posefix_track.frames import Frame, FrameSource, Image
+from posefix_track.image_header import MAX_PIXELS
 from posefix_track.video_probe import VideoFacts, open_container, probe, video_stream
 
-Decoder = Literal["decord", "pyav"]
 # For the times of a stream that carries neither time stamps nor a rate (raw H.264).
 _USUAL_FPS = 30
+# Fixed, since what is lost round a fault depends on how many packets are in work.
+_THREADS = 8
+_PADDING = (b"JUNK", b"LIST", b"RIFF", b"idx1", b"ix00", b"ix01")
 
 
-class _DecodeError(Exception):
-    """Ends an iteration; its text goes into ``damage``."""
-
-
-class _Picture(NamedTuple):
+@dataclass(frozen=True)
+class _Picture:
+    place: Place
     time_seconds: float | None
-    image: Image
-    is_corrupt: bool = False
-    # Decoded after the last packet of a file that is cut short.
-    in_cut_tail: bool = False
-
-
-_Pictures = Generator[_Picture, None, None]
+    frame: VideoFrame
 
 
 class VideoFile(FrameSource):
     """A video file, decoded from its first to its last frame.
 
+    Pictures that are missing, that the decoder had to make up in part, or that build on such ones up to the next key
+    frame are left out; the others keep the index that they have in the undamaged video. Where that cannot be told any
+    more, the iteration ends.
+
     Args:
         path: a local file.
-        decoder: "decord" or "pyav"; None takes decord where it is installed and right for the file.
-
-    Attributes:
-        decoder: the one in use.
 
     Raises:
-        InputError: not a video, no decodable frame, or a side of more than 16384 pixels.
+        InputError: not a video, no decodable frame, or too large a picture.
     """
 
-    def __init__(self, path: Path, decoder: Decoder | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path, self.kind = path, "video"
         self._facts = probe(path)
         self.width, self.height, self.fps = self._facts.width, self._facts.height, self._facts.fps
         self.frame_count_hint = self._facts.expected_frames
-        has_decord = importlib.util.find_spec("decord") is not None
-        self.decoder: Decoder = decoder or ("decord" if self._facts.plain and has_decord else "pyav")
         self._running: Generator[Frame, None, None] | None = None
 
     def __iter__(self) -> Iterator[Frame]:
@@ -75,116 +64,130 @@ class VideoFile(FrameSource):
             self._running = None
 
     def _frames(self) -> Generator[Frame, None, None]:
-        self.damage = None
-        tally, reason = _Tally(self._facts), ""
-        pictures = (_decord_pictures if self.decoder == "decord" else _pyav_pictures)(self.path, self._facts)
-        try:
-            for picture in itertools.takewhile(tally.follows, pictures):
-                time_seconds = tally.add(picture)
-                yield Frame(tally.count - 1, time_seconds, picture.image)
-        except _DecodeError as error:
-            reason = str(error)
-        finally:
-            pictures.close()
-        self.damage = tally.damage(reason)
+        self.damage, self.uncounted = None, 0
+        decoding = _Decoding(self.path, self._facts)
+        first_time = None
+        with open_container(self.path) as container:
+            for picture in decoding.pictures(container, video_stream(container, self.path)):
+                self.uncounted = picture.place.uncounted
+                time = self._time(picture)
+                first_time = time if first_time is None else first_time
+                yield Frame(picture.place.index, time - first_time, _upright(picture.frame, self._facts))
+        self.damage = decoding.damage()
 
-
-@dataclass
-class _Tally:
-    """What was decoded so far, to be held against what the container says."""
-
-    facts: VideoFacts
-    count: int = 0
-    first: float | None = None
-    last: float = 0.0
-    longest_step: float = 0.0
-    first_corrupt: int | None = None
-
-    def follows(self, picture: _Picture) -> bool:
-        """Whether a picture is the next one. Where a file is cut, B-frames before the last pictures are missing."""
-        step = self._stamp(picture) - self.last
-        return not picture.in_cut_tail or step < 1.5 * self.longest_step
-
-    def add(self, picture: _Picture) -> float:
-        """Count one picture; returns its time from the first one in seconds."""
-        stamp = self._stamp(picture)
-        if self.first is None:
-            self.first = self.last = stamp
-        self.longest_step, self.last = max(self.longest_step, stamp - self.last), stamp
-        if picture.is_corrupt and self.first_corrupt is None:
-            self.first_corrupt = self.count
-        self.count += 1
-        return stamp - self.first
-
-    def damage(self, reason: str) -> str | None:
-        """One sentence, or None where everything announced was decoded."""
-        expected = self.facts.expected_frames
-        count = f"{self.count} of {expected} frames" if expected else f"{self.count} frames"
-        # The last frame may be shown for as long as the slowest one before it; then some, as containers round.
-        if reason or self.facts.is_short(self.count, self.last + 2.5 * self.longest_step):
-            return f"decoding ended after {count}" + (f" ({reason})" if reason else "")
-        if self.first_corrupt is not None:
-            return f"damaged from frame {self.first_corrupt} on; {count} were decoded, some only in part"
-        return None
-
-    def _stamp(self, picture: _Picture) -> float:
-        counted = self.count / float(self.facts.fps or _USUAL_FPS)
+    def _time(self, picture: _Picture) -> float:
+        counted = picture.place.index / float(self.fps or _USUAL_FPS)
         return counted if picture.time_seconds is None else picture.time_seconds
 
 
-@dataclass
-class _Packets:
-    """What was read of the stream before decoding."""
+class _Decoding:
+    """One pass over a file, held against what the container says."""
 
-    facts: VideoFacts
-    count: int = 0
-    end: float = 0.0
-    is_corrupt: bool = False
+    def __init__(self, path: Path, facts: VideoFacts) -> None:
+        self._path, self._facts = path, facts
+        self._numbers = FrameNumbers(facts)
+        self._end_seconds = 0.0
+        self._packets = self._sound = self._next = 0
+        self._first_damaged: int | None = None
+        # Why it ended early, where it did.
+        self._reason = ""
 
-    def add(self, packet: "av.Packet[VideoStream]") -> bool:
-        """Count one packet; returns whether it is the empty last one of a file that is cut short."""
-        if not packet.size:
-            return self.facts.is_short(self.count, self.end)
-        self.count += 1
-        self.is_corrupt |= packet.is_corrupt
-        # Half a frame more, as containers round.
-        end = ((packet.pts or 0) + 1.5 * (packet.duration or 0)) * packet.time_base
-        self.end = max(self.end, float(end))
-        return False
-
-
-def _pyav_pictures(path: Path, facts: VideoFacts) -> _Pictures:
-    with open_container(path) as container:
-        stream = video_stream(container, path)
+    def pictures(self, container: InputContainer, stream: VideoStream) -> Iterator[_Picture]:
+        """Sound pictures with their numbers."""
         stream.thread_type = "AUTO"
-        packets = _Packets(facts)
+        context = stream.codec_context
+        context.thread_count = _THREADS
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        # A picture may turn out to build on a fault that shows only in one that is decoded before and shown after it.
+        held: deque[_Picture] = deque()
+        for picture in self._numbered(container, stream):
+            held.append(picture)
+            if len(held) > context.reorder_depth:
+                yield from self._if_sound(held.popleft())
+        for picture in held:
+            yield from self._if_sound(picture)
+
+    def damage(self) -> str | None:
+        """One sentence, or None where everything announced was decoded."""
+        numbers, expected = self._numbers, self._facts.expected_frames
+        count = f"{self._sound} of {expected} frames" if expected else f"{self._sound} frames"
+        from_frame = self._next if self._first_damaged is None else self._first_damaged
+        if self._reason or self._is_short() or self._lacks_frames():
+            reason = self._reason or "the file is cut short or damaged"
+            return f"decoding ended after {numbers.index + 1} frames ({reason}); {count} are sound"
+        return f"damaged from frame {from_frame} on; {count} are sound" if numbers.damaged else None
+
+    def _numbered(self, container: InputContainer, stream: VideoStream) -> Iterator[_Picture]:
+        for frame in self._decoded(container, stream):
+            time = _seconds(frame.pts, stream)
+            place = self._numbers.picture(time, frame.key_frame, frame.is_corrupt)
+            if self._numbers.is_lost:
+                self._reason = "which frames follow a damaged part cannot be told"
+                return
+            if place is not None:
+                yield _Picture(place, time, frame)
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        for packet in self._demuxed(container, stream):
+            try:
+                yield from stream.decode(packet)
+            except av.FFmpegError:
+                self._numbers.failed()
+
+    def _demuxed(self, container: InputContainer, stream: VideoStream) -> "Iterator[av.Packet[Stream] | None]":
+        """Packets of the stream, then None, which empties the decoder; where all others lie shows what is missing."""
         try:
-            for packet in container.demux(stream):
-                in_cut_tail = packets.add(packet)
-                for frame in packet.decode():
-                    is_corrupt = packets.is_corrupt or frame.is_corrupt
-                    yield _Picture(frame.time, _upright(frame, facts), is_corrupt, in_cut_tail)
+            for packet in container.demux():
+                self._look_for_holes(packet.pos, packet.size)
+                if packet.stream_index == stream.index and packet.size:
+                    self._read(packet, stream)
+                    yield packet
         except av.FFmpegError as error:
-            raise _DecodeError(error.strerror) from error
+            self._reason = error.strerror or "it cannot be read"
+        self._numbers.ended(is_short=bool(self._reason) or self._is_short())
+        yield None
+
+    def _look_for_holes(self, position: int | None, size: int) -> None:
+        hole = None if position is None else self._numbers.passed(position, size)
+        if hole is not None and not _is_padding(self._path, hole):
+            self._numbers.hole()
+
+    def _read(self, packet: "av.Packet[Stream]", stream: VideoStream) -> None:
+        if not packet.is_discard:
+            time = _seconds(packet.pts, stream)
+            self._numbers.packet(time, packet.is_corrupt)
+            self._packets += 1
+            # Half a frame more, as containers round.
+            end = (time or 0.0) + 1.5 * float((packet.duration or 0) * packet.time_base)
+            self._end_seconds = max(self._end_seconds, end)
+
+    def _is_short(self) -> bool:
+        return self._facts.is_short(self._packets, self._end_seconds)
+
+    def _lacks_frames(self) -> bool:
+        return self._facts.frame_count is not None and self._numbers.index + 1 < self._facts.frame_count
+
+    def _if_sound(self, picture: _Picture) -> Iterator[_Picture]:
+        index, trusted = picture.place.index, self._numbers.trusts(picture.place)
+        if self._first_damaged is None and not (trusted and index == self._next):
+            self._first_damaged = self._next
+        self._next = index + 1
+        if trusted:
+            self._sound += 1
+            yield picture
+
+
+def _is_padding(path: Path, position: int) -> bool:
+    """Whether the chunk of an AVI file that starts here is one that holds no packets."""
+    with path.open("rb") as file:
+        file.seek(position + position % 2)
+        return file.read(4) in _PADDING
+
+
+def _seconds(ticks: int | None, stream: VideoStream) -> float | None:
+    return None if ticks is None else float(ticks * (stream.time_base or 0))
 
 
 def _upright(frame: VideoFrame, facts: VideoFacts) -> Image:
     stored = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
     return np.ascontiguousarray(np.rot90(stored, facts.quarter_turns))
-
-
-def _decord_pictures(path: Path, facts: VideoFacts) -> _Pictures:
-    """Frames by decord, and by PyAV from where decord fails: it drops what it holds, at a place that varies."""
-    import decord
-
-    done = 0
-    try:
-        reader = decord.VideoReader(str(path.absolute()), num_threads=0)
-        starts = reader.get_frame_timestamp(list(range(len(reader))))[:, 0]
-        # Counted, since next() may hang beyond the last frame.
-        for start in starts[: facts.frame_count]:
-            image = cv2.cvtColor(reader.next().asnumpy(), cv2.COLOR_RGB2BGR)
-            yield _Picture(float(start), np.asarray(image, np.uint8))
-            done += 1
-    except (decord.DECORDError, RuntimeError, StopIteration):
-        yield from itertools.islice(_pyav_pictures(path, facts), done, None)

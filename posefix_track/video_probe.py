@@ -1,7 +1,9 @@
 """What a video container says about itself, looked at by PyAV before anything but one frame is decoded."""
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -9,6 +11,8 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from posefix_track.errors import InputError
+from posefix_track.image_header import MAX_PIXELS
+from posefix_track.transport_stream import transport_faults
 
 MAX_SIDE = 16384
 # Formats that hold their own pictures. Play lists (HLS, DASH, concat) open other files and addresses and are not here.
@@ -18,6 +22,7 @@ _FORMATS = (
 )  # fmt: skip
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FORMATS)}
 _MAX_FPS = 1000
+_DURATION = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)")
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class VideoFacts:
         frame_count: number of frames in the container's own table; None where it has none.
         start_seconds: time stamp of the first frame.
         end_seconds: time stamp at which the last frame ends; None where only a guess is to be had.
-        plain: MP4 or MOV without rotation or edit list whose table lies wholly inside the file.
+        container: libav's name of the format, the first where it has several.
+        faults: positions in the file at which a transport stream lacks packets.
     """
 
     width: int
@@ -41,7 +47,8 @@ class VideoFacts:
     frame_count: int | None
     start_seconds: float
     end_seconds: float | None
-    plain: bool
+    container: str
+    faults: tuple[int, ...] = ()
 
     @property
     def expected_frames(self) -> int | None:
@@ -88,7 +95,6 @@ def probe(path: Path) -> VideoFacts:
     with open_container(path) as container:
         stream = video_stream(container, path)
         _check_size(stream, path)
-        frame_count, whole = _frame_table(container, stream, path)
         turns = _quarter_turns(container, stream, path)
         width, height = (stream.height, stream.width) if turns % 2 else (stream.width, stream.height)
         return VideoFacts(
@@ -96,37 +102,57 @@ def probe(path: Path) -> VideoFacts:
             height,
             fps=_fps(stream),
             quarter_turns=turns,
-            frame_count=frame_count,
+            frame_count=_frame_count(container, stream, path),
             start_seconds=_seconds(stream, stream.start_time) or 0.0,
             end_seconds=_end(container, stream),
-            plain=whole and turns == 0,
+            container=_name(container),
+            faults=tuple(transport_faults(path)) if _name(container) == "mpegts" else (),
         )
 
 
 def _check_size(stream: VideoStream, path: Path) -> None:
-    if not (0 < stream.width <= MAX_SIDE and 0 < stream.height <= MAX_SIDE):
-        raise InputError(f"{path} has frames of {stream.width}x{stream.height}; 1 to {MAX_SIDE} pixels a side are read")
+    width, height = stream.width, stream.height
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
+        raise InputError(
+            f"{path} has frames of {width}x{height}; 1 to {MAX_SIDE} pixels a side are read,"
+            f" {MAX_PIXELS // 10**6} million in all"
+        )
 
 
 def _quarter_turns(container: InputContainer, stream: VideoStream, path: Path) -> int:
-    """Rotation is told only with a decoded frame."""
+    """Rotation is told only with a decoded frame, of which the first may be damaged."""
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    reason = "no frame found"
     try:
-        frame = next(container.decode(stream))
-    except (av.FFmpegError, StopIteration) as error:
-        raise InputError(f"no frame of {path} can be decoded ({_reason(error)})") from error
-    return round(frame.rotation / 90) % 4
+        for packet in container.demux(stream):
+            try:
+                for frame in packet.decode():
+                    return round(frame.rotation / 90) % 4
+            except av.FFmpegError as error:
+                reason = _reason(error)
+    except av.FFmpegError as error:
+        reason = _reason(error)
+    raise InputError(f"no frame of {path} can be decoded ({reason})")
 
 
-def _frame_table(container: InputContainer, stream: VideoStream, path: Path) -> tuple[int | None, bool]:
-    """Number of shown frames in an MP4's table, and whether decord may read the file."""
+def _frame_count(container: InputContainer, stream: VideoStream, path: Path) -> int | None:
+    """Number of shown frames in an MP4's table.
+
+    Raises:
+        InputError: samples of the table share bytes, as they do only where the table is damaged: pictures would repeat.
+    """
     table = list(stream.index_entries)
-    if not container.format.name.startswith("mov") or len(table) < stream.frames or not table:
-        return None, False
-    hidden = sum(entry.is_discard for entry in table)
-    end = max(entry.pos + entry.size for entry in table)
+    if _name(container) != "mov" or len(table) < stream.frames or not table:
+        return None
+    spans = sorted((entry.pos, entry.pos + entry.size) for entry in table)
+    if any(end > start for (_, end), (start, _) in pairwise(spans)):
+        raise InputError(f"the frame table of {path} is damaged; mend it first, as by: ffmpeg -i IN -c copy OUT")
     # An edit list that hides frames also drops entries, so stream.frames (all samples) tells more than the table.
-    plain = hidden == 0 and len(table) == stream.frames and end <= path.stat().st_size
-    return len(table) - hidden, plain
+    return len(table) - sum(entry.is_discard for entry in table)
+
+
+def _name(container: InputContainer) -> str:
+    return container.format.name.split(",")[0]
 
 
 def _fps(stream: VideoStream) -> Fraction | None:
@@ -139,9 +165,9 @@ def _fps(stream: VideoStream) -> Fraction | None:
 
 def _end(container: InputContainer, stream: VideoStream) -> float | None:
     tag = stream.metadata.get("DURATION", "")  # Matroska; despite its name the end of the last frame
-    if tag.count(":") == 2:
-        hours, minutes, seconds = tag.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if match := _DURATION.fullmatch(tag):
+        hours, minutes, seconds = (float(part) for part in match.groups())
+        return hours * 3600 + minutes * 60 + seconds
     duration = _seconds(stream, stream.duration)
     if duration is not None:
         return (_seconds(stream, stream.start_time) or 0.0) + duration
