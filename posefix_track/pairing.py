@@ -48,6 +48,7 @@ class Pairing:
         self._source, self._every_frame, self._first, self._done = source, every_frame, first, done
         # PoseTrack lists pictures without people, and may not ship them: nobody waits for those.
         self._waiting = [(i, poses) for i, poses in enumerate(sequence.frames) if len(poses)]
+        self._last_index = max((poses.frame_index or 0 for poses in sequence.frames), default=0)
         self.unmatched: dict[int, str] = {}
 
     def surely_missing(self) -> int:
@@ -70,11 +71,20 @@ class Pairing:
         decoded = self._first
         for frame in self._source.read_from(self._first):
             decoded = frame.index + 1
-            yield Pair(frame, tuple(waiting.pop(frame.index, ())))
+            positions = waiting.pop(frame.index, []) if self._counts_all() else []
+            yield Pair(frame, tuple(positions))
             if not waiting and not self._every_frame:
                 return
         reason = self._source.damage or f"the video has {decoded} frames"
         self.unmatched = {p: f"frame {i}: {reason}" for i, ps in sorted(waiting.items()) for p in ps}
+
+    def _counts_all(self) -> bool:
+        """Whether the poses' numbers count frames that give no picture.
+
+        A tracker that ran on the damaged video itself has most likely counted pictures; one that got this far has not.
+        """
+        uncounted, count = self._source.uncounted, self._source.frame_count_hint
+        return uncounted == 0 or (count is not None and self._last_index >= count - uncounted)
 
     def _by_frame_index(self) -> dict[int, list[int]]:
         waiting = defaultdict(list)
