@@ -11,18 +11,20 @@ _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s\[\]{},:"]+|[\[\]{},:]', re.DOTALL
 DEEP = b"[" * 70 + b"]" * 70
 NUMBERS = (
     b"0", b"-0", b"-0.0", b"1", b"-1", b"0.5", b"1e999", b"-1e999", b"1e-999", b"NaN", b"-NaN", b"nan", b"Infinity",
-    b"-Infinity", b"null", b"true", b"false", b"1e400", b"4e38", b"1E+2", b"00", b"01", b"1.", b".5", b"+1", b"0x1", b"1_0",
-    b"2147483648", b"9007199254740993", b"18446744073709551616", b"9" * 400, b"9" * 5000, b"0." + b"1" * 5000,
+    b"-Infinity", b"null", b"true", b"false", b"1e400", b"4e38", b"1E+2", b"00", b"01", b"1.", b".5", b"+1", b"0x1",
+    b"2147483648", b"9007199254740993", b"18446744073709551616", b"1_0", b"9" * 400, b"9" * 5000, b"0." + b"1" * 5000,
 )  # fmt: skip
 STRINGS = (
-    b'""', b'"x"', b'"nose"', b'"0.jpg"', b'"\\ud800"', b'"\\u0000"', b'"\xed\xa0\x80"', b'"\xff"', b'"\xf0\x9f\x98\x80"',
-    b'"../../etc/passwd"', b'"a\\"b"', b'"\\x"', b'"posefix_track"', b'"' + b"A" * 300 + b'"', b'"1"', b'"\\u002d1"',
+    b'""', b'"x"', b'"nose"', b'"0.jpg"', b'"\\ud800"', b'"\\u0000"', b'"\xed\xa0\x80"', b'"\xff"',
+    b'"../../etc/passwd"', b'"a\\"b"', b'"\xf0\x9f\x98\x80"', b'"\\x"',
+    b'"posefix_track"', b'"' + b"A" * 300 + b'"', b'"1"', b'"\\u002d1"',
 )  # fmt: skip
 CONTAINERS = (b"[]", b"{}", b"[[]]", b"[{}]", b"[null]", b'{"":0}', b'{"a":1,"a":2}', DEEP, b"[1,2]", b"[[1,2,3]]")
 VALUES = NUMBERS + STRINGS + CONTAINERS
 PIECES = (
-    b'"', b"[", b"]", b"{", b"}", b",", b":", b"\\", b"\x00", b"\xff", b"\xc3", b"\r", b"\n", b"\r\n", b"\n\n", b" ", b"\t",
-    codecs.BOM_UTF8, codecs.BOM_UTF16_LE, b"-", b"e", b".", b"NaN", b"null", b"tru", b"[" * 2000, b'{"a":' * 200, b"//",
+    b'"', b"[", b"]", b"{", b"}", b",", b":", b"\\", b"\x00", b"\xff", b"\xc3", b"\r", b"\n", b"\r\n", b"\n\n",
+    b" ", b"\t", codecs.BOM_UTF8, codecs.BOM_UTF16_LE, b"-", b"e", b".", b"NaN", b"null", b"tru",
+    b"[" * 2000, b'{"a":' * 200, b"//",
 )  # fmt: skip
 
 

@@ -71,7 +71,9 @@ def seeds() -> list[Seed]:
         found.append(Seed(name, sample.format, files, len(files) > 1 or name in ("openpose", "ultralytics")))
     images = {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}]}
     rows = [{"image_id": 1, "keypoints": FLAT, "score": 0.5}]
-    texts = {name: parsed_text(json.dumps(content).encode()) for name, content in (("r.json", rows), ("a.json", images))}
+    texts = {
+        name: parsed_text(json.dumps(content).encode()) for name, content in (("r.json", rows), ("a.json", images))
+    }
     return [*found, Seed("coco_annotations", "coco", texts, False, annotations="a.json")]
 
 
@@ -129,9 +131,7 @@ def _outcome(
 
 def _write_back(poses: PoseFile, output: Path) -> None:
     """Writes the poses unchanged. Raises AssertionError where a byte differs."""
-    copies = [
-        replace(s, frames=tuple(f.with_keypoints(f.keypoints.copy()) for f in s.frames)) for s in poses.sequences
-    ]
+    copies = [replace(s, frames=tuple(f.with_keypoints(f.keypoints.copy()) for f in s.frames)) for s in poses.sequences]
     poses.write(output, copies)
     for text in poses.texts:
         file = output / text.path.name if poses.is_folder else output

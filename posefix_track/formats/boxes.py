@@ -1,7 +1,9 @@
 """Files that have boxes but no keypoints, so that they can be refused for the right reason."""
 
+from collections.abc import Collection
 from typing import Any
 
+from posefix_track.formats.number_text import is_list, is_object
 from posefix_track.formats.source import Source
 
 # frame, id, x, y, width, height and up to four more: MOTChallenge and what its trackers write.
@@ -16,13 +18,14 @@ def has_only_boxes(source: Source) -> bool:
     if source.kind in ("csv", "number_lines"):
         return _is_table_of_boxes(source)
     tree = source.trees[0]
-    row = tree[0] if type(tree) is list and tree else None
-    return type(row) is dict and "keypoints" not in row and any(keys <= row.keys() for keys in _BOX_KEYS)
+    row = tree[0] if is_list(tree) and tree else None
+    return is_object(row) and "keypoints" not in row and any(keys <= row.keys() for keys in _BOX_KEYS)
 
 
 def _is_table_of_boxes(source: Source) -> bool:
-    rows: list[list[Any]] = [row for tree in source.trees for _, row in tree]
-    if rows and {*rows[0]} >= _BOX_KEYS[0]:
+    first: Collection[Any] = next((row for tree in source.trees for _, row in tree), [])
+    if {*first} >= _BOX_KEYS[0]:
         return True
     lengths = _MOT_COLUMNS if source.kind == "csv" else _LABEL_COLUMNS
-    return bool(rows) and all(len(row) in lengths and all(type(cell) is int for cell in row) for row in rows)
+    rows = (row for tree in source.trees for _, row in tree)
+    return bool(first) and all(len(row) in lengths and all(type(cell) is int for cell in row) for row in rows)

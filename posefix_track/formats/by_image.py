@@ -4,12 +4,12 @@ File formats: AlphaPose's alphapose/utils/pPose_nms.py (write_json) and PoseFlow
 no entry. cmu and open also come as a folder ``sep-json`` with one entry a file.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from posefix_track.formats.file_names import image_number
 from posefix_track.formats.image_files import by_video, file_frame
-from posefix_track.formats.number_text import NumberText
+from posefix_track.formats.number_text import NumberText, is_list, is_object
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rows import (
     FrameRows,
@@ -27,13 +27,13 @@ _JOINT_KEYS = {"bodies": "joints", "people": "pose_keypoints_2d"}
 
 
 def _people_key(entry: Any) -> str | None:
-    if type(entry) is not dict:
+    if not is_object(entry):
         return None
-    return next((key for key in _JOINT_KEYS if type(entry.get(key)) is list), None)
+    return next((key for key in _JOINT_KEYS if is_list(entry.get(key))), None)
 
 
 def _matches_cmu(source: Source) -> bool:
-    trees = [tree for tree in source.trees if type(tree) is dict] if source.kind == "json" else []
+    trees = [tree for tree in source.trees if is_object(tree)] if source.kind == "json" else []
     return any(_people_key(tree) or any(map(_people_key, tree.values())) for tree in trees)
 
 
@@ -54,7 +54,7 @@ def _add_bodies(text: NumberText, frame: FrameRows, entry: Any, where: str) -> F
     return frame
 
 
-def _people(text: NumberText, people: Any, where: str, required: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _people(text: NumberText, people: Any, where: str, required: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for i, person in enumerate(text.items(people, where)):
         yield f"{where}[{i}]", text.record(person, f"{where}[{i}]", required)
 
@@ -75,10 +75,10 @@ def _read_entries(
 
 def _matches_poseflow(source: Source) -> bool:
     tree = source.trees[0]
-    if source.kind != "json" or type(tree) is not dict or not all(type(entry) is list for entry in tree.values()):
+    if source.kind != "json" or not is_object(tree) or not all(is_list(entry) for entry in tree.values()):
         return False
     first = next((entry[0] for entry in tree.values() if entry), None)
-    return type(first) is dict and "keypoints" in first and not {"idx", "scores"}.isdisjoint(first)
+    return is_object(first) and "keypoints" in first and not {"idx", "scores"}.isdisjoint(first)
 
 
 def _read_poseflow(source: Source, options: Options) -> PoseFile:

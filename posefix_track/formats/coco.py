@@ -4,13 +4,13 @@ File format: cocodataset.org, "Results format", keypoint detection.
 """
 
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 from posefix_track.errors import InputError
 from posefix_track.formats.file_names import image_number
-from posefix_track.formats.number_text import NumberText
+from posefix_track.formats.number_text import NumberText, is_list, is_object
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rows import (
     FrameRows,
@@ -23,15 +23,15 @@ from posefix_track.formats.rows import (
 )
 from posefix_track.formats.source import Format, Options, Source
 
-TrackId = Callable[[NumberText, dict[str, Any], str], Hashable]
+TrackId = Callable[[NumberText, Mapping[str, Any], str], Hashable]
 
 
-def first_row(source: Source) -> dict[str, Any] | None:
+def first_row(source: Source) -> Mapping[str, Any] | None:
     """The first entry of a JSON list of objects, or {} for an empty list; None where the source is neither."""
     tree = source.trees[0]
-    if source.kind != "json" or len(source.texts) > 1 or type(tree) is not list:
+    if source.kind != "json" or len(source.texts) > 1 or not is_list(tree):
         return None
-    return (tree[0] if type(tree[0]) is dict else None) if tree else {}
+    return (tree[0] if is_object(tree[0]) else None) if tree else {}
 
 
 def _matches(source: Source) -> bool:
@@ -43,7 +43,7 @@ def _read(source: Source, options: Options) -> PoseFile:
     return read_rows("coco", source, options, _track_id)
 
 
-def _track_id(text: NumberText, row: dict[str, Any], where: str) -> Hashable:
+def _track_id(text: NumberText, row: Mapping[str, Any], where: str) -> Hashable:
     return optional_id(text, row, "track_id", where)
 
 
@@ -62,7 +62,7 @@ def read_rows(name: str, source: Source, options: Options, track_id: TrackId) ->
     return pose_file(name, source.path, [text], {"": list(frames.values())}, JointNames(options.keypoints))
 
 
-def _person(text: NumberText, row: dict[str, Any], where: str, track_id: TrackId) -> Person:
+def _person(text: NumberText, row: Mapping[str, Any], where: str, track_id: TrackId) -> Person:
     keypoints, scores = flat_triplets(text, row["keypoints"], f"{where}.keypoints")
     return Person(where, keypoints, scores, optional_score(text, row, "score", where), track_id(text, row, where))
 

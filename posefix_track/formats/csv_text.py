@@ -2,39 +2,104 @@
 
 import codecs
 from array import array
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from posefix_track.errors import InputError
-from posefix_track.formats.number_text import PLAIN_NUMBER, NumberText
+from posefix_track.formats.block_list import BlockList
+from posefix_track.formats.number_lines import PLAIN_NUMBER
+from posefix_track.formats.number_text import NumberText, Ordinals, compact, number_text
+
+# Bytes of lines that are parsed together.
+BLOCK = 1 << 17
+_MOST_CELLS = 100_000
+
+# (first byte, content) of each cell of a line.
+_Cells = list[tuple[int, bytes]]
 
 
-def parse_csv(path: Path, data: bytes) -> NumberText:
-    """Lines of cells: a cell is the ordinal of its number, or else its text; an empty cell is the number NaN.
+def parse_csv(path: Path, data: bytes, block: int = BLOCK) -> NumberText:
+    """(line number, row) of each line that is not blank. A row has ordinals for numbers, and texts as they are.
 
-    Raises InputError where a quote is not closed in its line.
+    An empty cell is the number NaN. Raises InputError where a quote is not closed in its line.
     """
-    numbers, spans, tree = array("d"), array("q"), []
-    start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
-    for line_number, line in enumerate(data[start:].splitlines(keepends=True), start=1):
-        row: list[int | str] = []
-        for first, cell in _cells(path, line, line_number) if line.strip() else ():
-            if not cell or PLAIN_NUMBER.fullmatch(cell):
-                row.append(len(numbers))
-                numbers.append(float(cell) if cell else np.nan)
-                spans.extend((start + first, start + first + len(cell)))
-            else:
-                row.append(cell.decode("utf-8", "surrogateescape").replace('""', '"'))
-        tree += [(line_number, row)] if row else []
-        start += len(line)
-    return NumberText(path, data, tree, np.array(numbers), np.array(spans, dtype=np.int64).reshape(-1, 2))
+    values, spans, blocks, sizes = array("f"), array("i"), [*_blocks(path, data, block)], []
+    for lines in blocks:
+        sizes.append(0)
+        for _, cells in lines.cells():
+            sizes[-1] += 1
+            for start, cell in cells:
+                if _is_number(cell):
+                    values.append(float(cell or b"nan"))
+                    spans.extend((start, start + len(cell)))
+    text = number_text(path, data, None, values, spans)
+    rows = _Rows(blocks, sizes, text.spans[:, 0])
+    return number_text(path, data, rows if len(data) > block else [*rows], values, spans)
 
 
 def cell_text(text: NumberText, cell: int | str) -> str:
     """The cell's text, whether or not it looks like a number."""
     return cell if isinstance(cell, str) else text.token(cell).decode()
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Whole lines from byte ``start`` to ``end``, the first of which has the number ``line``."""
+
+    path: Path
+    data: bytes
+    start: int
+    end: int
+    line: int
+
+    def cells(self) -> Iterator[tuple[int, _Cells]]:
+        """(line number, cells) of each line that is not blank."""
+        start = self.start
+        for number, line in enumerate(self.data[start : self.end].splitlines(keepends=True), start=self.line):
+            if line.count(b",") >= _MOST_CELLS:
+                raise InputError(
+                    f"{self.path}: line {number}: more than {_MOST_CELLS} cells; no pose table has as many"
+                )
+            if line.strip():
+                yield number, [(start + first, cell) for first, cell in _cells(self.path, line, number)]
+            start += len(line)
+
+
+class _Rows(BlockList):
+    """The rows of a file, and the first bytes of its numbers."""
+
+    def __init__(self, blocks: list[_Lines], sizes: list[int], starts: Ordinals) -> None:
+        super().__init__(sizes)
+        self._blocks, self._starts = blocks, starts
+
+    def _parsed(self, number: int) -> Sequence[Any]:
+        lines = self._blocks[number]
+        ordinals = count(bisect_left(self._starts, lines.start))
+        return [
+            (line, compact([next(ordinals) if _is_number(cell) else _text(cell) for _, cell in cells]))
+            for line, cells in lines.cells()
+        ]
+
+
+def _blocks(path: Path, data: bytes, block: int) -> Iterator[_Lines]:
+    start, line = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0, 1
+    while start < len(data):
+        end = data.find(b"\n", start + block) + 1 or len(data)
+        yield _Lines(path, data, start, end, line)
+        line += len(data[start:end].splitlines())
+        start = end
+
+
+def _is_number(cell: bytes) -> bool:
+    return not cell or PLAIN_NUMBER.fullmatch(cell) is not None
+
+
+def _text(cell: bytes) -> str:
+    return cell.decode("utf-8", "surrogateescape").replace('""', '"')
 
 
 def _cells(path: Path, line: bytes, line_number: int) -> Iterator[tuple[int, bytes]]:

@@ -4,8 +4,9 @@ File format: DeepLabCut's create_df_from_prediction. The header's lines are ``sc
 single-animal projects), ``bodyparts`` and ``coords``; an empty cell is a joint that was not found.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from posefix_track.formats.source import Format, Options, Source
 _MOST_HEADER_LINES = 4
 _COORDS = ("x", "y", "likelihood")
 
-Row = list[int | str]
+Row = Sequence[int | str]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _read(source: Source, options: Options) -> PoseFile:
     text = source.texts[0]
     header = _header(text)
     table = _table(text, header)
-    frames = [_frame(text, table, row, f"line {line}") for line, row in text.tree[len(header) :]]
+    frames = [_frame(text, table, row, f"line {line}") for line, row in islice(text.tree, len(header), None)]
     usual = None if options.keypoints else human_set(text.path, table.joints)
     return pose_file("deeplabcut", source.path, [text], {"": frames}, JointNames(options.keypoints, usual=usual))
 

@@ -6,7 +6,7 @@ differently: the inferencer from 0, the demo from 1.
 
 from typing import Any
 
-from posefix_track.formats.number_text import NumberText
+from posefix_track.formats.number_text import NumberText, is_list, is_object
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rows import (
     FrameRows,
@@ -24,33 +24,31 @@ def _matches(source: Source) -> bool:
     tree = source.trees[0]
     if source.kind != "json" or len(source.texts) > 1:
         return False
-    if type(tree) is dict:
+    if is_object(tree):
         return "instance_info" in tree
-    return type(tree) is list and bool(tree) and type(tree[0]) is dict and {"frame_id", "instances"} <= tree[0].keys()
+    return is_list(tree) and bool(tree) and is_object(tree[0]) and {"frame_id", "instances"} <= tree[0].keys()
 
 
 def _read(source: Source, options: Options) -> PoseFile:
     text = source.texts[0]
-    is_demo = type(text.tree) is dict
+    is_demo = is_object(text.tree)
     entries, place = (text.record(text.tree, "", "instance_info")["instance_info"], "instance_info") if is_demo else (
         text.tree, "")  # fmt: skip
-    records = [
-        (f"{place}[{i}]", text.record(entry, f"{place}[{i}]", "frame_id", "instances"))
-        for i, entry in enumerate(text.items(entries, place))
-    ]
-    numbers = [text.index(record["frame_id"], f"{where}.frame_id") for where, record in records]
-    first = 1 if is_demo and min(numbers, default=1) > 0 else 0
-    frames = [_frame(text, record, where, number - first)
-              for (where, record), number in zip(records, numbers, strict=True)]  # fmt: skip
+    frames = [_frame(text, entry, f"{place}[{i}]") for i, entry in enumerate(text.items(entries, place))]
+    if is_demo and min((number for number, _ in frames), default=1) > 0:
+        frames = [(number - 1, people) for number, people in frames]
     joints = JointNames(options.keypoints, _joint_names(text) if is_demo else None)
-    return pose_file("mmpose", source.path, [text], {"": frames}, joints)
+    rows = [FrameRows(frame_index=number, people=people) for number, people in frames]
+    return pose_file("mmpose", source.path, [text], {"": rows}, joints)
 
 
-def _frame(text: NumberText, record: dict[str, Any], where: str, frame_index: int) -> FrameRows:
-    frame = FrameRows(frame_index=frame_index)
+def _frame(text: NumberText, entry: Any, where: str) -> tuple[int, list[Person]]:
+    """The frame's number as the file has it, and its people."""
+    record = text.record(entry, where, "frame_id", "instances")
+    frame = FrameRows()
     for i, instance in enumerate(text.items(record["instances"], f"{where}.instances")):
         frame.add(read_instance(text, instance, f"{where}.instances[{i}]"))
-    return frame
+    return text.index(record["frame_id"], f"{where}.frame_id"), frame.people
 
 
 def read_instance(text: NumberText, instance: Any, where: str) -> Person:
@@ -70,8 +68,8 @@ def read_instance(text: NumberText, instance: Any, where: str) -> Person:
 def _joint_names(text: NumberText) -> tuple[str, ...] | None:
     """Names from ``meta_info.keypoint_id2name``: {"0": "nose", ...}."""
     meta = text.tree.get("meta_info")
-    names = meta.get("keypoint_id2name") if type(meta) is dict else None
-    if type(names) is not dict:
+    names = meta.get("keypoint_id2name") if is_object(meta) else None
+    if not is_object(names):
         return None
     listed = tuple(name for i in range(len(names)) if isinstance(name := names.get(str(i)), str))
     return listed if len(listed) == len(names) else None

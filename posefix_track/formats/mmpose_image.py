@@ -5,13 +5,14 @@ File format: mmpose/structures/utils.py (split_instances); files are named after
 
 from posefix_track.formats.image_files import by_video, file_frame
 from posefix_track.formats.mmpose import read_instance
+from posefix_track.formats.number_text import is_list, is_object
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rows import FrameRows, JointNames, pose_file
 from posefix_track.formats.source import Format, Options, Source
 
 
 def _matches(source: Source) -> bool:
-    rows = [tree[0] for tree in source.trees if type(tree) is list and tree and type(tree[0]) is dict]
+    rows = [tree[0] for tree in source.trees if is_list(tree) and tree and is_object(tree[0])]
     return source.kind == "json" and any({"keypoints", "keypoint_scores"} <= row.keys() for row in rows)
 
 

@@ -9,6 +9,7 @@ optional. Readers ignore keys that they do not know, so that files may carry mor
 
 import json
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from posefix_track.errors import InputError, ResourceError
 from posefix_track.formats.atomic import write_file
-from posefix_track.formats.number_text import NumberText
+from posefix_track.formats.number_text import NumberText, is_object
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rounding import rounded_joints
 from posefix_track.formats.rows import (
@@ -40,16 +41,16 @@ def _matches(source: Source) -> bool:
     if source.kind != "json_lines" or not source.trees[0]:
         return False
     header = source.trees[0][0][1]
-    return type(header) is dict and header.get("format") == _NAME
+    return is_object(header) and header.get("format") == _NAME
 
 
 def _read(source: Source, options: Options) -> PoseFile:
     text = source.texts[0]
     if not text.tree:
         raise text.error("", f"expected a header line with format {_NAME!r}, but the file is empty")
-    (line, header), *lines = text.tree
+    line, header = text.tree[0]
     names = _joint_names(text, header, f"line {line}")
-    frames = [_frame(text, tree, f"line {number}") for number, tree in lines]
+    frames = [_frame(text, tree, f"line {number}") for number, tree in islice(text.tree, 1, None)]
     return pose_file("posefix", source.path, [text], {"": frames}, JointNames(options.keypoints, names))
 
 

@@ -5,38 +5,23 @@ file", which leads both to its value and to its bytes. ``null`` counts as a numb
 so does an empty CSV cell.
 """
 
-import itertools
-import json
-import re
 from array import array
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from posefix_track.errors import InputError
+from posefix_track.formats.block_list import BlockList
 
-Ordinals = npt.NDArray[np.int64]
+# 32 bits are enough for files of less than 2 GiB.
+Ordinals = npt.NDArray[np.int32]
 
-MAX_DEPTH = 64
-_MAX_INT_DIGITS = 300
-
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-# Outside strings JSON is brackets, punctuation, white space and words; of the words only true and false are no numbers.
-# The last three bytes are those of a byte order mark.
-_GAPS = bytes.maketrans(b"[]{},:\t\r\n\xef\xbb\xbf", b" " * 12)
-_NULLS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|null', re.DOTALL)
-_WORDS = re.compile(rb"\S+")
-PLAIN_NUMBER = re.compile(
-    rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE
-)
-
-
-class _DuplicateKeyError(ValueError):
-    """One JSON object has the same key twice."""
+# As many as Python turns into an int without being asked to.
+_MAX_INT_DIGITS = 4300
 
 
 @dataclass(frozen=True)
@@ -47,20 +32,21 @@ class NumberText:
         path: where the file lies; names it in error messages.
         data: all of its bytes.
         tree: the parsed content with ordinals for numbers: a JSON value, or (line number, value) pairs for files that
-            are read line by line.
-        values: float64 [M].
-        spans: int64 [M, 2], first byte and one past the last byte of each number.
+            are read line by line. A list of nothing but numbers may be a range; large lists and objects are read-only
+            and parsed anew whenever they are walked through.
+        values: float32 [M]; a number too large for it is infinite.
+        spans: int32 [M, 2], first byte and one past the last byte of each number.
     """
 
     path: Path
     data: bytes = field(repr=False)
     tree: Any = field(repr=False)
-    values: npt.NDArray[np.float64] = field(repr=False)
+    values: npt.NDArray[np.float32] = field(repr=False)
     spans: Ordinals = field(repr=False)
 
     def token(self, ordinal: int) -> bytes:
         """The number's bytes as the file has them."""
-        start, end = self.spans[ordinal]
+        start, end = self.spans[ordinal].tolist()
         return self.data[start:end]
 
     def replaced(self, tokens: Mapping[int, bytes]) -> bytes:
@@ -89,19 +75,22 @@ class NumberText:
         return InputError(f"{self.path}: {where}: {problem}" if where else f"{self.path}: {problem}")
 
     def ordinals(self, value: Any, where: str) -> Ordinals:
-        """int64 [n] for a list of n numbers. Raises InputError for anything else."""
-        if type(value) is not list:
+        """int32 [n] for a list of n numbers. Raises InputError for anything else."""
+        if type(value) is range:
+            return np.arange(value.start, value.stop, dtype=np.int32)
+        if not is_list(value):
             raise self.error(where, f"expected a list of numbers, got {_kind(value)}")
         if not set(map(type, value)) <= {int}:
             odd = next(item for item in value if type(item) is not int)
             raise self.error(where, f"expected a list of numbers, but it holds {_kind(odd)}")
-        return np.array(value, dtype=np.int64)
+        return np.fromiter(value, np.int32, len(value))
 
     def number(self, value: Any, where: str) -> float:
         """The value of one number. Raises InputError for anything else."""
         if type(value) is not int:
             raise self.error(where, f"expected a number, got {_kind(value)}")
-        return float(self.values[value])
+        token = self.token(value)
+        return np.nan if token in (b"null", b"") else float(token)
 
     def index(self, value: Any, where: str) -> int:
         """A frame number: a whole number that is not negative. Raises InputError for anything else."""
@@ -119,23 +108,49 @@ class NumberText:
         token = self.token(value)
         if token in (b"null", b""):
             return None
-        whole = token.removeprefix(b"-").isdigit() and len(token) <= _MAX_INT_DIGITS
-        return int(token) if whole else float(self.values[value])
+        digits = token.removeprefix(b"-")
+        return int(token) if digits.isdigit() and len(digits) <= _MAX_INT_DIGITS else float(token)
 
-    def items(self, value: Any, where: str) -> list[Any]:
+    def items(self, value: Any, where: str) -> Collection[Any]:
         """``value`` where it is a list. Raises InputError for anything else."""
-        if type(value) is not list:
+        if not is_list(value):
             raise self.error(where, f"expected a list, got {_kind(value)}")
         return value
 
-    def record(self, value: Any, where: str, *required: str) -> dict[str, Any]:
+    def record(self, value: Any, where: str, *required: str) -> Mapping[str, Any]:
         """``value`` where it is an object that has all ``required`` keys. Raises InputError for anything else."""
-        if type(value) is not dict:
+        if not is_object(value):
             raise self.error(where, f"expected an object, got {_kind(value)}")
         missing = [key for key in required if key not in value]
         if missing:
             raise self.error(where, f"{missing[0]!r} is missing")
         return value
+
+
+def is_list(value: Any) -> TypeGuard["list[Any] | range | BlockList"]:
+    """Whether a part of a tree is a list."""
+    return isinstance(value, list | range | BlockList)
+
+
+def is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a part of a tree is an object."""
+    return isinstance(value, Mapping)
+
+
+def compact(value: Any) -> Any:
+    """Lists of nothing but numbers as a range: their ordinals follow each other."""
+    if type(value) is not list or not value:
+        return value
+    kinds = set(map(type, value))
+    if kinds == {int}:
+        return range(value[0], value[-1] + 1)
+    return [compact(item) for item in value] if list in kinds else value
+
+
+def number_text(path: Path, data: bytes, tree: Any, values: "array[float]", spans: "array[int]") -> NumberText:
+    """From arrays of values ("f") and of starts and ends ("i")."""
+    places = np.frombuffer(spans, np.int32).reshape(-1, 2)
+    return NumberText(path, data, tree, np.frombuffer(values, np.float32), places)
 
 
 def _first_in_span(mask: npt.NDArray[np.bool_], starts: Ordinals, ends: Ordinals) -> Ordinals:
@@ -146,111 +161,6 @@ def _first_in_span(mask: npt.NDArray[np.bool_], starts: Ordinals, ends: Ordinals
 
 
 def _kind(value: Any) -> str:
-    names = {int: "a number or null", str: "a string", bool: "true or false", list: "a list", dict: "an object"}
-    return names.get(type(value), "nothing")
-
-
-def parse_json(path: Path, data: bytes) -> NumberText:
-    """One JSON document. Raises InputError naming the place when it is not valid or nested too deeply."""
-    return _located(path, data, _decoded(path, _decoder(), _json_text(data)))
-
-
-def parse_json_lines(path: Path, data: bytes) -> NumberText:
-    """One JSON document a line, blank lines allowed. Raises InputError as ``parse_json`` does."""
-    decoder = _decoder()
-    lines = enumerate(_json_text(data).split("\n"), start=1)
-    tree = [(number, _decoded(path, decoder, line, number)) for number, line in lines if line.strip(" \t\r")]
-    return _located(path, data, tree)
-
-
-def parse_number_lines(path: Path, data: bytes) -> NumberText:
-    """Lines of numbers with white space between. Raises InputError for any other word."""
-    numbers, spans, tree, start = array("d"), array("q"), [], 0
-    for line_number, line in enumerate(data.splitlines(keepends=True), start=1):
-        row = []
-        for word in _WORDS.finditer(line):
-            if not PLAIN_NUMBER.fullmatch(word[0]):
-                raise InputError(f"{path}: line {line_number}: {_quoted(word[0])} is not a number")
-            row.append(len(numbers))
-            numbers.append(float(word[0]))
-            spans.extend((start + word.start(), start + word.end()))
-        tree += [(line_number, row)] if row else []
-        start += len(line)
-    return NumberText(path, data, tree, np.array(numbers), np.array(spans, dtype=np.int64).reshape(-1, 2))
-
-
-def _quoted(word: bytes) -> str:
-    return repr(word[:20].decode("utf-8", "replace"))
-
-
-def _json_text(data: bytes) -> str:
-    # File names inside may be in any encoding; a byte that is not UTF-8 is carried as a surrogate.
-    text = data.decode("utf-8-sig", "surrogateescape")
-    # The decoder reports numbers and NaN, but not null. Equal lengths keep the positions in its messages right.
-    return _NULLS.sub(lambda match: "NaN " if match[0] == "null" else match[0], text) if "null" in text else text
-
-
-def _decoder() -> json.JSONDecoder:
-    """A decoder that puts the ordinal of each number in its place: it meets them in document order."""
-    counter = itertools.count()
-
-    def ordinal(_: str) -> int:
-        return next(counter)
-
-    return json.JSONDecoder(
-        object_pairs_hook=_unique_object, parse_float=ordinal, parse_int=ordinal, parse_constant=ordinal
-    )
-
-
-def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree = dict(pairs)
-    if len(tree) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _DuplicateKeyError(next(key for key in keys if keys.count(key) > 1))
-    return tree
-
-
-def _decoded(path: Path, decoder: json.JSONDecoder, text: str, line: int | None = None) -> Any:
-    try:
-        return decoder.decode(text)
-    except json.JSONDecodeError as error:
-        if not text.strip():
-            raise InputError(f"{path}: expected JSON, but the file is empty") from None
-        place = f"line {line or error.lineno}, column {error.colno}"
-        raise InputError(
-            f"{path}: {place}: not valid JSON ({error.msg}); is the file cut short or of another kind?"
-        ) from None
-    except _DuplicateKeyError as error:
-        place = f"line {line}: " if line else ""
-        raise InputError(f"{path}: {place}key {str(error)[:40]!r} stands twice in one object") from None
-    except RecursionError:
-        raise _too_deep(path) from None
-
-
-def _too_deep(path: Path) -> InputError:
-    return InputError(f"{path}: brackets are nested deeper than {MAX_DEPTH}; no pose file is")
-
-
-def _located(path: Path, data: bytes, tree: Any) -> NumberText:
-    """Finds the numbers of JSON that the decoder has accepted, which makes the grammar simple."""
-    bare = _STRINGS.sub(lambda match: b" " * len(match[0]), data)
-    _check_depth(path, bare)
-    words = bare.translate(_GAPS)
-    values = [float(word) for word in words.replace(b"null", b"NaN ").split() if word[0] not in b"tf"]
-    return NumberText(path, data, tree, np.array(values, dtype=np.float64), _spans(words))
-
-
-def _check_depth(path: Path, bare: bytes) -> None:
-    characters = np.frombuffer(bare, dtype=np.uint8)
-    brackets = characters[np.isin(characters, np.frombuffer(b"[]{}", dtype=np.uint8))]
-    steps = np.where(np.isin(brackets, np.frombuffer(b"[{", dtype=np.uint8)), 1, -1)
-    if steps.cumsum().max(initial=0) > MAX_DEPTH:
-        raise _too_deep(path)
-
-
-def _spans(words: bytes) -> Ordinals:
-    characters = np.frombuffer(words, dtype=np.uint8)
-    edges = np.flatnonzero(np.diff(characters != ord(" "), prepend=False, append=False))
-    spans = edges.reshape(-1, 2)
-    is_bool = np.isin(characters[spans[:, 0]], np.frombuffer(b"tf", dtype=np.uint8))
-    return spans[~is_bool]
+    if is_list(value) or is_object(value):
+        return "a list" if is_list(value) else "an object"
+    return {int: "a number or null", str: "a string", bool: "true or false"}.get(type(value), "nothing")

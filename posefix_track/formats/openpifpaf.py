@@ -4,12 +4,13 @@ File format: openpifpaf's src/openpifpaf/video.py and annotation.py. Frames are 
 where it is not 0.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from posefix_track.formats.image_files import by_video, file_frame
-from posefix_track.formats.number_text import NumberText
+from posefix_track.formats.number_text import NumberText, is_list, is_object
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rows import (
     FrameRows,
@@ -26,31 +27,31 @@ _SUFFIX = ".predictions"
 
 
 def _matches(source: Source) -> bool:
-    lines = _lines(source.texts[0]) if source.kind == "json_lines" or type(source.trees[0]) is dict else []
-    if lines:
-        return type(lines[0][1]) is dict and {"frame", "predictions"} <= lines[0][1].keys()
+    if source.kind == "json_lines" or is_object(source.trees[0]):
+        _, first = next(iter(_lines(source.texts[0])), (0, None))
+        return is_object(first) and {"frame", "predictions"} <= first.keys()
     return source.kind == "json" and any(_is_image(tree) for tree in source.trees)
 
 
 def _is_image(tree: Any) -> bool:
     """Whether this is a list of people who name no image."""
-    row = tree[0] if type(tree) is list and tree else None
+    row = tree[0] if is_list(tree) and tree else None
     return (
-        type(row) is dict
+        is_object(row)
         and {"keypoints", "bbox", "category_id"} <= row.keys()
         and "image_id" not in row
-        and type(row["keypoints"]) is list
+        and is_list(row["keypoints"])
     )
 
 
-def _lines(text: NumberText) -> list[tuple[int, Any]]:
+def _lines(text: NumberText) -> Iterable[tuple[int, Any]]:
     """(line number, frame) pairs; a file of one line may have been parsed as one document."""
-    return [(1, text.tree)] if type(text.tree) is dict else list(text.tree)
+    return [(1, text.tree)] if is_object(text.tree) else text.tree
 
 
 def _read(source: Source, options: Options) -> PoseFile:
     joints = JointNames(options.keypoints)
-    if source.kind == "json_lines" or type(source.trees[0]) is dict:
+    if source.kind == "json_lines" or is_object(source.trees[0]):
         return pose_file("openpifpaf", source.path, source.texts[:1], {"": _video(source.texts[0])}, joints)
     frames = []
     for i, text in enumerate(source.texts):
@@ -61,20 +62,18 @@ def _read(source: Source, options: Options) -> PoseFile:
 
 
 def _video(text: NumberText) -> list[FrameRows]:
-    records = [
-        (f"line {line}", text.record(tree, f"line {line}", "frame", "predictions")) for line, tree in _lines(text)
-    ]
-    numbers = [text.index(record["frame"], f"{where}: frame") for where, record in records]
-    first = min([1, *numbers])
-    frames = []
-    for (where, record), number in zip(records, numbers, strict=True):
-        frame = FrameRows(frame_index=number - first)
-        _add_people(text, frame, text.items(record["predictions"], f"{where}: predictions"), f"{where}: predictions")
-        frames.append(frame)
-    return _with_track_zero(frames)
+    found = []
+    for line, tree in _lines(text):
+        record = text.record(tree, f"line {line}", "frame", "predictions")
+        place = f"line {line}: predictions"
+        frame = FrameRows()
+        _add_people(text, frame, text.items(record["predictions"], place), place)
+        found.append((text.index(record["frame"], f"line {line}: frame"), frame.people))
+    first = min([1, *(number for number, _ in found)])
+    return _with_track_zero([FrameRows(frame_index=number - first, people=people) for number, people in found])
 
 
-def _add_people(text: NumberText, frame: FrameRows, people: list[Any], where: str) -> None:
+def _add_people(text: NumberText, frame: FrameRows, people: Iterable[Any], where: str) -> None:
     records = [text.record(value, f"{where}[{i}]", "keypoints") for i, value in enumerate(people)]
     for i, record in enumerate(records):
         place = f"{where}[{i}]"

@@ -3,7 +3,7 @@
 File format: OpenPose's doc/02_output.md. Only the body is read; hands, face and feet files' parts stay as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from posefix_track.errors import InputError
 from posefix_track.formats.file_names import split_number
 from posefix_track.formats.image_files import by_video, file_frame
-from posefix_track.formats.number_text import NumberText
+from posefix_track.formats.number_text import NumberText, is_list, is_object
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rows import FrameRows, JointNames, Person, flat_triplets, pose_file
 from posefix_track.formats.source import Format, Options, Source
@@ -30,7 +30,7 @@ def _matches(source: Source) -> bool:
 
 
 def _has_people(tree: Any) -> bool:
-    return type(tree) is dict and type(tree.get("people")) is list
+    return is_object(tree) and is_list(tree.get("people"))
 
 
 def _read(source: Source, options: Options) -> PoseFile:
@@ -61,18 +61,18 @@ def _frame(text: NumberText, index: int) -> FrameRows:
     return frame
 
 
-def _add_person(frame: FrameRows, text: NumberText, person: dict[str, Any], where: str) -> None:
+def _add_person(frame: FrameRows, text: NumberText, person: Mapping[str, Any], where: str) -> None:
     key = next((key for key in _BODY_KEYS if key in person), None)
     if key is not None:
         keypoints, scores = flat_triplets(text, person[key], f"{where}.{key}")
         frame.add(Person(f"{text.path.name} {where}", keypoints, scores, track_id=_person_id(text, person, where)))
 
 
-def _person_id(text: NumberText, person: dict[str, Any], where: str) -> int | None:
+def _person_id(text: NumberText, person: Mapping[str, Any], where: str) -> int | None:
     """``person_id`` is [-1] unless OpenPose ran with its tracker."""
     value = person.get("person_id", [])
-    ids = text.ordinals(value if type(value) is list else [value], f"{where}.person_id")
-    person_id = text.values[ids[0]] if len(ids) else -1
+    ids = text.ordinals(value if is_list(value) else [value], f"{where}.person_id")
+    person_id = text.number(int(ids[0]), where) if len(ids) else -1
     return int(person_id) if 0 <= person_id < 2**53 else None
 
 

@@ -3,12 +3,13 @@
 File format: poseval's README. Joints have numbers and may be left out; images are numbered from 1.
 """
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from posefix_track.formats.file_names import image_number
-from posefix_track.formats.number_text import NumberText, Ordinals
+from posefix_track.formats.number_text import NumberText, Ordinals, is_list, is_object
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rows import FrameRows, JointNames, Person, optional_id, optional_score, pose_file
 from posefix_track.formats.source import Format, Options, Source
@@ -16,7 +17,7 @@ from posefix_track.keypoints import POSETRACK_17
 
 
 def _matches(source: Source) -> bool:
-    return source.kind == "json" and any(type(tree) is dict and "annolist" in tree for tree in source.trees)
+    return source.kind == "json" and any(is_object(tree) and "annolist" in tree for tree in source.trees)
 
 
 def _read(source: Source, options: Options) -> PoseFile:
@@ -25,25 +26,24 @@ def _read(source: Source, options: Options) -> PoseFile:
         entries = text.items(text.record(text.tree, "", "annolist")["annolist"], "annolist")
         names = [_image_name(text, entry, f"annolist[{j}]") for j, entry in enumerate(entries)]
         first = min([1, *(number for name in names if (number := image_number(name)) is not None)])
+        one_video = len({name.rpartition("/")[0] for name in names}) == 1
         for j, (entry, name) in enumerate(zip(entries, names, strict=True)):
             number = image_number(name)
             frame = FrameRows(i, None if number is None else number - first, name)
             _add_people(text, frame, entry, f"annolist[{j}]")
-            folder = name.rpartition("/")[0]
-            one_video = len({other.rpartition("/")[0] for other in names}) == 1
-            videos.setdefault(text.path.stem if one_video else folder, []).append(frame)
+            videos.setdefault(text.path.stem if one_video else name.rpartition("/")[0], []).append(frame)
     joints = JointNames(options.keypoints, usual=POSETRACK_17)
     return pose_file("posetrack17", source.path, source.texts, videos or {"": []}, joints)
 
 
-def _listed(text: NumberText, value: Any, where: str) -> list[Any]:
+def _listed(text: NumberText, value: Any, where: str) -> Collection[Any]:
     """A list as it is; what tools that write single entries without a list around them leave, as a list of one."""
-    return [value] if type(value) is dict else text.items(value, where)
+    return [value] if is_object(value) else text.items(value, where)
 
 
 def _single(value: Any) -> Any:
     """The number or name in a list of one."""
-    return value[0] if type(value) is list and len(value) == 1 else value
+    return value[0] if is_list(value) and len(value) == 1 else value
 
 
 def _image_name(text: NumberText, entry: Any, where: str) -> str:
@@ -54,7 +54,7 @@ def _image_name(text: NumberText, entry: Any, where: str) -> str:
     return name
 
 
-def _add_people(text: NumberText, frame: FrameRows, entry: dict[str, Any], where: str) -> None:
+def _add_people(text: NumberText, frame: FrameRows, entry: Mapping[str, Any], where: str) -> None:
     for i, value in enumerate(_listed(text, entry.get("annorect", []), f"{where}.annorect")):
         place = f"{where}.annorect[{i}]"
         person = text.record(value, place)
@@ -68,9 +68,9 @@ def _add_people(text: NumberText, frame: FrameRows, entry: dict[str, Any], where
             frame.add(_person(text, person, points, place))
 
 
-def _person(text: NumberText, record: dict[str, Any], points: list[Any], where: str) -> Person:
-    keypoints = np.full((len(POSETRACK_17), 2), -1)
-    scores = np.full(len(POSETRACK_17), -1)
+def _person(text: NumberText, record: Mapping[str, Any], points: list[Any], where: str) -> Person:
+    keypoints = np.full((len(POSETRACK_17), 2), -1, np.int32)
+    scores = np.full(len(POSETRACK_17), -1, np.int32)
     for i, value in enumerate(points):
         place = f"{where}.annopoints.point[{i}]"
         point = {key: _single(item) for key, item in text.record(value, place, "id", "x", "y").items()}

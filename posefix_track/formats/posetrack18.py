@@ -3,10 +3,11 @@
 COCO's annotation files have the same layout and are read as well. File format: poseval's README.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from posefix_track.formats.file_names import image_number
-from posefix_track.formats.number_text import NumberText, Ordinals
+from posefix_track.formats.number_text import NumberText, Ordinals, is_list, is_object
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rows import (
     FrameRows,
@@ -26,8 +27,7 @@ Videos = dict[str, list[FrameRows]]
 def has_images_and_annotations(source: Source) -> bool:
     """Whether every file is an object with the lists ``images`` and ``annotations``."""
     return source.kind == "json" and all(
-        type(tree) is dict and type(tree.get("images")) is list and type(tree.get("annotations")) is list
-        for tree in source.trees
+        is_object(tree) and is_list(tree.get("images")) and is_list(tree.get("annotations")) for tree in source.trees
     )
 
 
@@ -64,7 +64,7 @@ def _videos(index: int, text: NumberText) -> Videos:
     return videos
 
 
-def _frame(index: int, text: NumberText, image: dict[str, Any], where: str) -> FrameRows:
+def _frame(index: int, text: NumberText, image: Mapping[str, Any], where: str) -> FrameRows:
     name = image["file_name"]
     if not isinstance(name, str):
         raise text.error(f"{where}.file_name", "expected a file name")
@@ -86,7 +86,7 @@ def _add_person(text: NumberText, frames: dict[object, FrameRows], value: object
     frames[image_id].add(Person(f"{text.path.name} {where}", keypoints, scores, person_score, track_id))
 
 
-def _scores(text: NumberText, annotation: dict[str, Any], count: int, where: str) -> Ordinals | None:
+def _scores(text: NumberText, annotation: Mapping[str, Any], count: int, where: str) -> Ordinals | None:
     """``scores`` has one number a joint in predictions, none in ground truth; a joint's third value is just a flag."""
     scores = text.ordinals(annotation.get("scores", []), f"{where}.scores")
     if len(scores) not in (0, count):
@@ -98,7 +98,7 @@ def _joint_names(text: NumberText) -> tuple[str, ...] | None:
     categories = text.tree.get("categories", [])
     for i, value in enumerate(text.items(categories, "categories")):
         names = text.record(value, f"categories[{i}]").get("keypoints")
-        if type(names) is list and names and all(isinstance(name, str) for name in names):
+        if is_list(names) and names and all(isinstance(name, str) for name in names):
             return tuple(names)
     return None
 

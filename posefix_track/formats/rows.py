@@ -1,6 +1,6 @@
 """From people as a reader finds them, one by one, to the columns of a PoseFile."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posefix_track.errors import InputError
-from posefix_track.formats.number_text import NumberText, Ordinals
+from posefix_track.formats.number_text import NumberText, Ordinals, is_list
 from posefix_track.formats.pose_file import Cells, PoseFile
 from posefix_track.keypoints import KEYPOINT_SETS, KeypointSet, keypoint_set, keypoint_set_by_count
 from posefix_track.poses import Float, FramePoses, PoseSequence
@@ -18,7 +18,7 @@ from posefix_track.poses import Float, FramePoses, PoseSequence
 _SAME_SET_SHARE = 0.75
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Person:
     """One person of one frame: ordinals of the coordinates [K, 2] and of the joint scores [K], and who it is.
 
@@ -32,7 +32,7 @@ class Person:
     track_id: Hashable = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FrameRows:
     """One frame: which text of the file it stands in, what it shows, and its people."""
 
@@ -68,19 +68,19 @@ def flat_triplets(text: NumberText, value: Any, where: str) -> tuple[Ordinals, O
 def nested_joints(text: NumberText, value: Any, where: str, *, with_scores: bool) -> Ordinals:
     """Ordinals [K, 2] or [K, 3] from a list of [x, y] or [x, y, score] lists."""
     joints = text.items(value, where)
-    lengths = {len(joint) if type(joint) is list else 0 for joint in joints} or {2}
+    lengths = {len(joint) if is_list(joint) else 0 for joint in joints} or {2}
     allowed = ({2}, {3}) if with_scores else ({2},)
     if lengths not in allowed:
         raise text.error(where, f"expected a list of {'[x, y, score]' if with_scores else '[x, y]'} for each joint")
     return text.ordinals([number for joint in joints for number in joint], where).reshape(len(joints), max(lengths))
 
 
-def optional_score(text: NumberText, record: dict[str, Any], key: str, where: str) -> float | None:
+def optional_score(text: NumberText, record: Mapping[str, Any], key: str, where: str) -> float | None:
     """A person's score, where there is one."""
     return text.number(record[key], f"{where}.{key}") if key in record else None
 
 
-def optional_id(text: NumberText, record: dict[str, Any], key: str, where: str) -> Hashable:
+def optional_id(text: NumberText, record: Mapping[str, Any], key: str, where: str) -> Hashable:
     """A person's track id, where there is one."""
     return text.scalar(record[key], f"{where}.{key}") if key in record else None
 
@@ -93,15 +93,14 @@ def pose_file(
     joints: JointNames,
     scale: tuple[float, float] | None = None,
 ) -> PoseFile:
-    """The columns of all ``videos`` (name -> frames).
+    """The columns of all ``videos`` (name -> frames), whose people are used up.
 
     Raises InputError when people have different joint counts, or no keypoint set has that count.
     """
-    people = [person for frames in videos.values() for frame in frames for person in frame.people]
-    count = _joint_count(path, people)
+    count = _joint_count(path, _people(videos))
     chosen = _chosen_set(path, count, joints)
-    columns = _Columns(texts, len(chosen), _has_scores(texts, videos), _has(people, "person_score"),
-                       _has(people, "track_id"), scale or (1.0, 1.0))  # fmt: skip
+    columns = _Columns(texts, len(chosen), _has_scores(texts, videos), _has(_people(videos), "person_score"),
+                       _has(_people(videos), "track_id"), scale or (1.0, 1.0))  # fmt: skip
     built = {video: [columns.frame(rows) for rows in frames] for video, frames in videos.items()}
     sequences = tuple(
         PoseSequence(chosen, tuple(frame for frame, _ in frames), name=video if len(built) > 1 else "")
@@ -111,7 +110,11 @@ def pose_file(
     return PoseFile(name, path, sequences, tuple(texts), cells, scale)
 
 
-def _joint_count(path: Path, people: Sequence[Person]) -> int | None:
+def _people(videos: Mapping[str, Sequence[FrameRows]]) -> Iterator[Person]:
+    return (person for frames in videos.values() for frame in frames for person in frame.people)
+
+
+def _joint_count(path: Path, people: Iterable[Person]) -> int | None:
     counts = {len(person.keypoints): person.where for person in people}
     if len(counts) > 1:
         listed = ", ".join(f"{count} ({where})" for count, where in list(counts.items())[:3])
@@ -144,7 +147,7 @@ def set_by_names(names: Sequence[str], path: Path) -> KeypointSet:
     return best
 
 
-def _has(people: Sequence[Person], attribute: str) -> bool:
+def _has(people: Iterable[Person], attribute: str) -> bool:
     return any(getattr(person, attribute) is not None for person in people)
 
 
@@ -172,7 +175,7 @@ class _Columns:
 
     def frame(self, rows: FrameRows) -> tuple[FramePoses, Cells]:
         values, people = self.texts[rows.text].values, rows.people
-        keypoints = np.array([p.keypoints for p in people], dtype=np.int64).reshape(len(people), self.joints, 2)
+        keypoints = np.array([p.keypoints for p in people], dtype=np.int32).reshape(len(people), self.joints, 2)
         scores = self._score_ordinals(people) if self.scores else None
         frame = FramePoses(
             keypoints=_float32(_known(values, keypoints) * self.scale),
@@ -183,17 +186,20 @@ class _Columns:
             person_scores=_float32(_person_scores(people)) if self.person_scores else None,
             track_ids=tuple(p.track_id for p in people) if self.track_ids else None,
         )
-        return frame, Cells(rows.text, keypoints, scores)
+        cells = Cells(rows.text, keypoints, scores)
+        # A large file's people are taken apart one frame after the other: both forms of all would not fit.
+        people.clear()
+        return frame, cells
 
     def _score_ordinals(self, people: Sequence[Person]) -> Ordinals:
-        none = np.full(self.joints, -1)
+        none = np.full(self.joints, -1, np.int32)
         rows = [none if person.scores is None else person.scores for person in people]
-        return np.array(rows, dtype=np.int64).reshape(len(people), self.joints)
+        return np.array(rows, dtype=np.int32).reshape(len(people), self.joints)
 
 
-def _known(values: npt.NDArray[np.float64], ordinals: Ordinals) -> npt.NDArray[np.float64]:
+def _known(values: npt.NDArray[np.float32], ordinals: Ordinals) -> npt.NDArray[np.float32]:
     """The numbers at ``ordinals``, NaN for those that the file leaves out."""
-    return np.where(ordinals < 0, np.nan, values[ordinals])
+    return np.where(ordinals < 0, np.float32(np.nan), values[ordinals])
 
 
 def _person_scores(people: Sequence[Person]) -> npt.NDArray[np.float64]:

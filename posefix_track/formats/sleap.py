@@ -5,6 +5,7 @@ nodes in any order; an empty cell is a node that was not found.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 
 from posefix_track.formats.csv_text import cell_text
 from posefix_track.formats.joint_names import human_set
@@ -33,7 +34,7 @@ def _read(source: Source, options: Options) -> PoseFile:
     text = source.texts[0]
     columns = _columns(text)
     frames: dict[int, FrameRows] = {}
-    for line, row in text.tree[1:]:
+    for line, row in islice(text.tree, 1, None):
         where = f"line {line}"
         if len(row) != len(columns.index):
             raise text.error(where, f"expected {len(columns.index)} cells as in the header, got {len(row)}")

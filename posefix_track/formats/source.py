@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from posefix_track.errors import InputError, UsageError
 from posefix_track.formats.csv_text import parse_csv
-from posefix_track.formats.number_text import NumberText, parse_json, parse_json_lines, parse_number_lines
+from posefix_track.formats.json_blocks import parse_json, parse_json_lines
+from posefix_track.formats.number_lines import parse_number_lines
+from posefix_track.formats.number_text import NumberText
 from posefix_track.formats.pose_file import PoseFile
 
 Kind = Literal["json", "json_lines", "number_lines", "csv"]
@@ -19,6 +21,8 @@ _PARSERS: dict[Kind, Callable[[Path, bytes], NumberText]] = {
     "number_lines": parse_number_lines,
     "csv": parse_csv,
 }
+# Places in a file are 32-bit numbers.
+_MOST_BYTES = 2**31 - 1
 _FOLDER_SUFFIXES: dict[Kind, str] = {"json": ".json", "number_lines": ".txt", "csv": ".csv"}
 
 
@@ -78,11 +82,19 @@ def load_source(path: Path, kind: Kind | None = None) -> Source:
     """
     try:
         files = _folder_files(path, kind) if path.is_dir() else [path]
-        contents = [file.read_bytes() for file in files]
+        contents = [_content(file) for file in files]
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     kind = kind or _kind(files[0], contents[0])
     return Source(path, kind, tuple(_PARSERS[kind](file, data) for file, data in zip(files, contents, strict=True)))
+
+
+def _content(file: Path) -> bytes:
+    if file.stat().st_size >= _MOST_BYTES:
+        raise InputError(
+            f"{file}: the file has {file.stat().st_size} bytes, but at most {_MOST_BYTES} are read; split it"
+        )
+    return file.read_bytes()
 
 
 def _folder_files(folder: Path, kind: Kind | None) -> list[Path]:

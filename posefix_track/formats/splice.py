@@ -20,6 +20,8 @@ _LEAST_DECIMALS: dict[Column, int] = {"keypoints": 2, "scores": 4}
 _MOST_DECIMALS = 15
 # Frames whose numbers are looked up, or written, together.
 _FRAMES = 256
+# Above all ordinals.
+_NO_ORDINAL = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Cells:
     def first(self) -> int:
         """The lowest of the ordinals; -1 where there are none."""
         columns = [self.keypoints] if self.scores is None else [self.keypoints, self.scores]
-        return int(min((places.min(where=places >= 0, initial=2**62) for places in columns), default=2**62))
+        return int(min((places.min(where=places >= 0, initial=_NO_ORDINAL) for places in columns), default=_NO_ORDINAL))
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def most_decimals(texts: Sequence[NumberText], entries: Sequence[Sequence[Entry]
             cells = [entry.cells for entry in own[first : first + _FRAMES]]
             for column in found:
                 places = [places.ravel() for c in cells if (places := getattr(c, column)) is not None]
-                ordinals = np.concatenate([np.zeros(0, np.int64), *places])
+                ordinals = np.concatenate([np.zeros(0, np.int32), *places])
                 found[column] = max(found[column], text.decimals(ordinals[ordinals >= 0]))
     return {column: min(decimals, _MOST_DECIMALS) for column, decimals in found.items()}
 

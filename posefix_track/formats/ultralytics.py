@@ -43,7 +43,7 @@ def _matches(source: Source) -> bool:
     return bool(rows) and _joints_and_width(rows, _known_counts()) is not None
 
 
-def _rows(source: Source) -> list[list[int]]:
+def _rows(source: Source) -> list[Sequence[int]]:
     return [row for text in source.texts for _, row in text.tree]
 
 
@@ -76,9 +76,9 @@ def _frame(index: int, text: NumberText, layout: _Layout, frame_index: int | Non
     return frame
 
 
-def _person(text: NumberText, row: list[int], layout: _Layout, where: str) -> Person:
-    joints = np.array(row[_BOX_COLUMNS : layout.end], dtype=np.int64).reshape(layout.joints, layout.width)
-    extra = row[layout.end :]
+def _person(text: NumberText, row: Sequence[int], layout: _Layout, where: str) -> Person:
+    joints = np.array(row[_BOX_COLUMNS : layout.end], dtype=np.int32).reshape(layout.joints, layout.width)
+    extra = list(row[layout.end :])
     confidence = float(text.values[extra.pop(0)]) if layout.has_confidence and extra else None
     track_id = text.scalar(extra[0], where) if layout.has_id and extra else None
     return Person(where, joints[:, :2], joints[:, 2] if layout.width == 3 else None, confidence, track_id)

@@ -4,12 +4,13 @@ File format: ultralytics/engine/results.py. One call's list is one image; users 
 lines. Nothing in it says which frame it is, so the position in the list has to.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from posefix_track.formats.image_files import by_video, file_frame
-from posefix_track.formats.number_text import NumberText
+from posefix_track.formats.number_text import NumberText, is_list, is_object
 from posefix_track.formats.pose_file import PoseFile
 from posefix_track.formats.rows import FrameRows, JointNames, Person, optional_id, optional_score, pose_file
 from posefix_track.formats.source import Format, Options, Source
@@ -22,28 +23,28 @@ def _matches(source: Source) -> bool:
     if source.kind not in ("json", "json_lines"):
         return False
     for text in source.texts:
-        for entry in _entries(text) if type(text.tree) is list else ():
-            row = entry[0] if type(entry) is list and entry else entry
-            if type(row) is dict:
+        for entry in _entries(text) if is_list(text.tree) else ():
+            row = entry[0] if is_list(entry) and entry else entry
+            if is_object(row):
                 joints = row.get("keypoints")
-                return type(joints) is dict and {"x", "y"} <= joints.keys()
+                return is_object(joints) and {"x", "y"} <= joints.keys()
     return False
 
 
-def _entries(text: NumberText) -> list[Any]:
+def _entries(text: NumberText) -> Iterator[Any]:
     """What the file has for each frame; for a file of one image its people."""
-    return [entry[1] if type(entry) is tuple else entry for entry in text.items(text.tree, "")]
+    return (entry[1] if type(entry) is tuple else entry for entry in text.items(text.tree, ""))
 
 
 def _read(source: Source, options: Options) -> PoseFile:
     videos: dict[str, list[FrameRows]] = {"": []}
     images: list[FrameRows] = []
     for i, text in enumerate(source.texts):
-        entries = _entries(text)
-        if source.kind == "json_lines" or not any(type(entry) is dict for entry in entries):
-            videos[""] += [_frame(text, FrameRows(i, j), entry, f"[{j}]") for j, entry in enumerate(entries)]
+        if source.kind == "json_lines" or not any(is_object(entry) for entry in _entries(text)):
+            entries = enumerate(_entries(text))
+            videos[""] += [_frame(text, FrameRows(i, j), entry, f"[{j}]") for j, entry in entries]
         else:
-            images.append(_frame(text, file_frame(i, text.path.stem), entries, ""))
+            images.append(_frame(text, file_frame(i, text.path.stem), text.tree, ""))
     for name, frames in by_video(images).items():
         videos[name] = videos.get(name, []) + frames
     videos = {name: frames for name, frames in videos.items() if frames} or {"": []}
