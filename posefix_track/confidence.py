@@ -64,7 +64,8 @@ class Confidence(nn.Module):
         """[B, K, 7]: peak, expected similarity of either position, their similarity, distance, spread, presence."""
         of_refined = expected_similarity(heatmaps, refined, self.spread)
         of_input = expected_similarity(heatmaps, keypoints, self.spread) * present
-        distance = (refined - keypoints).norm(dim=2) / self.spread * present
+        # Not the norm divided by the spread: OpenVINO 2026.4 fuses a sum with a division by K numbers, wrongly.
+        distance = ((refined - keypoints) / self.spread[:, None]).norm(dim=2) * present
         wide = heatmap_spread(heatmaps) / self.spread
         columns = [heatmaps.flatten(2).amax(2), of_refined, of_input, torch.exp(-0.5 * distance**2) * present]
         return torch.stack([*columns, torch.log1p(distance), torch.log1p(wide), present], 2)
