@@ -54,7 +54,7 @@ VALIDATIONS = {
 
 def train(name: str, samples: int, arguments: argparse.Namespace) -> Path:
     """Run one recipe for ``samples`` people through the trainer's own command; its weights file."""
-    folder = arguments.out / f"{name}-{samples}"
+    folder: Path = arguments.out / f"{name}-{samples}"
     folder.mkdir(parents=True, exist_ok=True)
     steps = samples // read_recipe(RECIPES[name]).train.batch_size
     recipe = folder / "recipe.toml"
@@ -88,7 +88,7 @@ def measured(validation: Validation, data: Path, weights: Weights, engine: Engin
 def refined(validation: Validation, data: Path, refiner: PoseRefiner) -> list[dict[str, Any]]:
     """COCO results with refined joints, scores untouched."""
     truth = json.loads((data / validation.truth).read_text())
-    results = json.loads((data / validation.poses).read_text())
+    results: list[dict[str, Any]] = json.loads((data / validation.poses).read_text())
     images = Images(data / name for name in validation.images)
     by_image = defaultdict(list)
     for result in results:

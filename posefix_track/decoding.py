@@ -52,7 +52,7 @@ def read(kind: str, heatmaps: Tensor, spread: Tensor) -> Tensor:
 def scores_and_offsets(outputs: Tensor) -> tuple[Tensor, Tensor]:
     """[B, 3K, h, w] -> score logits [B, K, h, w] and offsets (x, y) [B, K, 2, h, w]."""
     joints = outputs.shape[1] // 3
-    return outputs[:, :joints], outputs[:, joints:].unflatten(1, (joints, 2))
+    return outputs[:, :joints], outputs[:, joints:].reshape(-1, joints, 2, *outputs.shape[2:])
 
 
 def peaks(heatmaps: Tensor) -> Tensor:
