@@ -2,7 +2,7 @@
 
     python -m benchmarks.long_run --frames 108000 --people 5 --folder DIR [--most-growth-mb 100] [--profile]
 
-A clip is encoded and poses are written for it (both are kept in DIR and used again), then the job runs as the command
+A clip and poses for it are made (both are kept in DIR and used again), then the job runs as the command
 line runs it: decoding, cropping, batching, journal, writing. The resident memory is read ten times a second. Growth is
 the most that it was after the 10,000th frame, writing included, less what it was there; exit code 1 above the limit.
 """
@@ -18,13 +18,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.stub_run import StubEngine, stub_weights, write_clip, write_poses
+from benchmarks.stub_run import StubEngine, repeat_clip, repeat_poses, stub_weights, write_clip, write_poses
 from posefix_track.job import Job, run_job
 from posefix_track.report import Report
 
 _MB = 2**20
 _PAGE_BYTES = 4096
 _SIZE = (120, 160)
+# The clip is repeated; --frames is a multiple of this.
+_DIFFERENT_FRAMES = 200
 
 
 def resident_mb() -> float:
@@ -67,10 +69,12 @@ class MemoryWatch:
 def watched_run(folder: Path, frames: int, people: int, mark_frame: int) -> tuple[MemoryWatch, Report]:
     """One run on files made in ``folder``; growth counts from ``mark_frame`` on."""
     clip, poses, output = folder / f"{frames}.mp4", folder / f"{frames}x{people}.jsonl", folder / "refined.jsonl"
-    if not clip.exists():
-        write_clip(clip, frames, _SIZE)
-    if not poses.exists():
-        write_poses(poses, frames, people, _SIZE)
+    if not (clip.exists() and poses.exists()):
+        first_clip, first_poses = folder / "first.mp4", folder / "first.jsonl"
+        write_clip(first_clip, _DIFFERENT_FRAMES, _SIZE)
+        write_poses(first_poses, _DIFFERENT_FRAMES, people, _SIZE)
+        repeat_clip(clip, first_clip, frames // _DIFFERENT_FRAMES)
+        repeat_poses(poses, first_poses, frames // _DIFFERENT_FRAMES)
     gc.collect()
     watch = MemoryWatch()
 

@@ -2,52 +2,70 @@
 
 import argparse
 import logging
-import platform
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from engines.engine import PRECISIONS
 from posefix_track import __version__
 from posefix_track.convert_cli import run_convert
 from posefix_track.errors import IncompleteError, PosefixError, UsageError
 from posefix_track.formats import known_formats
+from posefix_track.interruption import INTERRUPTED, TERMINATED, TerminatedError, ending_in_time
 from posefix_track.job import Job, Outcome, run_job
 from posefix_track.keypoints import KEYPOINT_SETS
+from posefix_track.quantise_cli import run_quantise
 from posefix_track.refine import MAX_MISSING, Options
-from posefix_track.report import Report
+from posefix_track.report import OUTSIDE_RANGE, Report
 from posefix_track.weights import SHIPPED
 
-_INTERRUPTED = 130
+_COMMANDS = {"convert": run_convert, "quantise": run_quantise}
+_STRICT = 1
 _OUT_OF_RESOURCES = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line -> exit code: 0 done, 2 usage, 3 bad input, 4 in part, 5 resources, 130 Ctrl-C."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = None if arguments[:1] == ["convert"] else _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        if parsed is None:
-            print(run_convert(arguments[1:]))
-            return 0
-        if parsed.demo is not None:
-            from posefix_track.demo import run_demo
+    """Run the command line.
 
-            print(run_demo(parsed.demo, parsed.device, parsed.engine, parsed.weights, parsed.overwrite))
-            return 0
-        return _refine(parsed)
-    except PosefixError as error:
-        return _failed(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _failed("interrupted; nothing was written", _INTERRUPTED)
-    except MemoryError:
-        return _failed("out of memory; try a smaller --batch-size", _OUT_OF_RESOURCES)
+    Returns:
+        exit code: 0 done, 1 done with warnings under --strict, 2 usage, 3 bad input, 4 in part, 5 resources, 130
+        Ctrl-C, 143 SIGTERM.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = None if arguments[:1] and arguments[0] in _COMMANDS else _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    with ending_in_time():
+        try:
+            return _run(parsed, arguments)
+        except PosefixError as error:
+            return _failed(_with_notes(str(error), error), error.exit_code)
+        except KeyboardInterrupt as error:
+            message = "interrupted" if hasattr(error, "__notes__") else "interrupted; nothing was written"
+            exit_code = TERMINATED if isinstance(error, TerminatedError) else INTERRUPTED
+            return _failed(_with_notes(message, error), exit_code)
+        except MemoryError as error:
+            return _failed(_with_notes("out of memory; try a smaller --batch-size", error), _OUT_OF_RESOURCES)
+
+
+def _run(parsed: argparse.Namespace | None, arguments: Sequence[str]) -> int:
+    if parsed is None:
+        print(_COMMANDS[arguments[0]](arguments[1:]))
+        return 0
+    if parsed.demo is not None:
+        from posefix_track.demo import run_demo
+
+        print(run_demo(parsed.demo, parsed.device, parsed.engine, parsed.weights, parsed.overwrite))
+        return 0
+    return _refine(parsed)
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    """The message with what the journal notes about frames that are kept."""
+    return "; ".join([message, *getattr(error, "__notes__", [])])
 
 
 def _failed(message: str, exit_code: int) -> int:
@@ -61,15 +79,20 @@ def _parser() -> argparse.ArgumentParser:
         prog="posefix-track",
         description="Makes any tracker's human poses better: looks at the pixels again and moves every joint to where"
         " it really is. Same people, ids, order and fields out as in.",
-        epilog=f"pose formats (told from the content):\n{formats}\n\nexit codes: 0 done, 2 usage, 3 bad input,"
-        " 4 done in part, 5 out of resources, 130 interrupted\n\n"
-        "another format: posefix-track convert POSES --to FORMAT",
+        epilog=f"pose formats (told from the content):\n{formats}\n\nexit codes: 0 done, 1 done with warnings and"
+        " --strict, 2 usage, 3 bad input, 4 done in part, 5 out of resources,\n130 interrupted, 143 terminated\n\n"
+        "another format: posefix-track convert POSES --to FORMAT\n"
+        "weights in INT8, for CPUs: posefix-track quantise VIDEO --poses FILE --weights FILE",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", nargs="?", type=Path, metavar="VIDEO|FOLDER", help="a video, or a folder of images")
     parser.add_argument("--poses", type=Path, metavar="FILE|DIR", help="the tracker's poses")
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="default: <poses>.refined beside the poses")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run of the same job stopped")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="stop then, and keep what is done for --resume"
+    )
     parser.add_argument(
         "--demo", nargs="?", type=Path, const=Path("demo"), metavar="DIR", help="try it on a drawn clip"
     )
@@ -101,6 +124,8 @@ def _add_refiner_options(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--weights", default="lite", help=f"{', '.join(SHIPPED)}, or a .safetensors file (default lite)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     group.add_argument("--engine", default="auto", help="auto, torch or openvino; never replaced silently")
+    group.add_argument("--precision", choices=PRECISIONS, default="auto",
+                       help="of the arithmetic (default auto: the fastest that was found accurate)")  # fmt: skip
     group.add_argument("--batch-size", type=_positive, metavar="N", help="people per engine call")
     group.add_argument("--no-flip", dest="flip", action="store_false", help="twice as fast, a little less accurate")
     group.add_argument("--no-gate", dest="gate", action="store_false", help="move every joint, as the paper does")
@@ -114,8 +139,11 @@ def _add_output_options(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--compare", action="store_true", help="overlay video shows input and refined side by side")
     group.add_argument("--scores", choices=["keep", "refined"], default="keep",
                        help="joint scores: the tracker's, or the expected keypoint similarity")  # fmt: skip
+    group.add_argument("--drop-below", type=_share, metavar="S",
+                       help="leave out joints with less expected similarity; better MOTA, worse mAP")  # fmt: skip
     group.add_argument("--oks-nms", type=float, metavar="OKS",
                        help="drop poses that repeat another of their picture (COCO, PoseTrack)")  # fmt: skip
+    group.add_argument("--strict", action="store_true", help="exit code 1 unless everybody was looked at")
     group.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
     group.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
@@ -133,6 +161,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"expected a similarity from 0 to 1, got {text!r}")
+    return share
+
+
 def _refine(parsed: argparse.Namespace) -> int:
     if parsed.source is None or parsed.poses is None:
         raise UsageError("give a video or image folder and --poses FILE (or --demo to try it on a drawn clip)")
@@ -143,20 +181,24 @@ def _refine(parsed: argparse.Namespace) -> int:
         poses=parsed.poses,
         output=parsed.output,
         overwrite=parsed.overwrite,
+        resume=parsed.resume,
         format=parsed.format,
         keypoints=parsed.keypoints,
         annotations=parsed.annotations,
         save_video=parsed.save_video,
         compare=parsed.compare,
         oks_nms=parsed.oks_nms,
-        options=Options(frames=parsed.frames, scores=parsed.scores, max_missing=parsed.max_missing),
+        timeout_seconds=parsed.timeout,
+        options=Options(
+            frames=parsed.frames, scores=parsed.scores, drop_below=parsed.drop_below, max_missing=parsed.max_missing
+        ),
         refiner={name: getattr(parsed, name) for name in
-                 ("weights", "device", "engine", "batch_size", "flip", "gate", "fill_missing")},
+                 ("weights", "device", "engine", "precision", "batch_size", "flip", "gate", "fill_missing")},
     )  # fmt: skip
     with _progress(parsed.quiet) as progress:
         outcome = run_job(job, progress)
-    _write_report(outcome, parsed)
-    return _exit_code(outcome.report)
+    print(orjson.dumps(outcome.to_dict()).decode() if parsed.json else _summary(outcome))
+    return _exit_code(outcome.report, parsed.strict)
 
 
 class _progress:  # noqa: N801 - used as a function
@@ -184,16 +226,6 @@ class _progress:  # noqa: N801 - used as a function
         self._bar.update(self._task, completed=report.frames, total=total, rate=rate)
 
 
-def _write_report(outcome: Outcome, parsed: argparse.Namespace) -> None:
-    values = {"versions": _versions(), **outcome.to_dict()}
-    path = outcome.report_path
-    path.write_bytes(orjson.dumps(values, option=orjson.OPT_INDENT_2))
-    if parsed.json:
-        print(orjson.dumps(values).decode())
-    else:
-        print(_summary(outcome))
-
-
 def _summary(outcome: Outcome) -> str:
     report = outcome.report
     return (
@@ -203,22 +235,15 @@ def _summary(outcome: Outcome) -> str:
     )
 
 
-def _exit_code(report: Report) -> int:
-    if not report.missing_frames and not report.warnings:
-        return 0
+def _exit_code(report: Report, strict: bool) -> int:
     parts = list(report.warnings)
     if report.missing_frames:
         named = "; ".join(report.missing[:3]) + (" ..." if report.missing_frames > 3 else "")
         parts.append(f"poses of {report.missing_frames} frames passed through unchanged: {named}")
-    return _failed("done in part: " + "; ".join(parts), IncompleteError.exit_code)
-
-
-def _versions() -> dict[str, Any]:
-    def installed(name: str) -> str | None:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return None
-
-    names = ("torch", "openvino", "numpy", "opencv-python-headless", "av", "decord")
-    return {"posefix_track": __version__, "python": platform.python_version(), **{n: installed(n) for n in names}}
+    if parts:
+        return _failed("done in part: " + "; ".join(parts), _STRICT if strict else IncompleteError.exit_code)
+    passed_through = {reason: n for reason, n in report.people_passed_through.items() if reason != OUTSIDE_RANGE}
+    if strict and passed_through:
+        listed = "; ".join(f"{people} people {reason}" for reason, people in passed_through.items())
+        return _failed(f"done, but --strict: passed through unchanged: {listed}", _STRICT)
+    return 0

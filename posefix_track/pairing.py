@@ -30,8 +30,9 @@ class Pairing:
         source: the pictures.
         sequence: the poses.
         every_frame: also yield pictures that no poses belong to.
-        first: first frame of a video to yield; those before are passed over. Poses on them are not waited for.
-        done: positions of poses that are not waited for either.
+        first: first frame of a video that matters; poses before it are not waited for.
+        start: first frame of a video to yield: what is missing before it is known to be missing.
+        done: positions of poses that are not waited for.
 
     Attributes:
         unmatched: after iterating, sequence positions whose picture does not exist or does not decode, with the reason.
@@ -43,9 +44,11 @@ class Pairing:
         sequence: PoseSequence,
         every_frame: bool = False,
         first: int = 0,
+        start: int = 0,
         done: Container[int] = (),
     ) -> None:
-        self._source, self._every_frame, self._first, self._done = source, every_frame, first, done
+        self._source, self._every_frame, self._done = source, every_frame, done
+        self._first, self._start = first, max(first, start)
         # PoseTrack lists pictures without people, and may not ship them: nobody waits for those.
         self._waiting = [(i, poses) for i, poses in enumerate(sequence.frames) if len(poses)]
         self._last_index = max((poses.frame_index or 0 for poses in sequence.frames), default=0)
@@ -68,8 +71,8 @@ class Pairing:
         waiting = self._by_frame_index()
         if not waiting and not self._every_frame:
             return
-        decoded = self._first
-        for frame in self._source.read_from(self._first):
+        decoded = self._start
+        for frame in self._source.read_from(self._start):
             decoded = frame.index + 1
             positions = waiting.pop(frame.index, []) if self._counts_all() else []
             yield Pair(frame, tuple(positions))

@@ -157,14 +157,14 @@ def refined_groups(
         ResourceError: the decoder hangs.
     """
     done = done or Done()
-    start = options.frames[0] if options.frames else 0
-    first = start if every_frame else max(start, done.next_index)
-    pairing = Pairing(source, sequence, every_frame, first, () if every_frame else done.positions)
+    first = options.frames[0] if options.frames else 0
+    found, start = ((), 0) if every_frame else (done.positions, done.next_index)
+    pairing = Pairing(source, sequence, every_frame, first, start, found)
     _check_coverage(pairing.surely_missing(), sequence, options, source)
     handled = np.zeros(len(sequence.frames), bool)
     handled[[*done.positions]] = True
     works = _prepared(pairing, sequence, refiner, report, options, done.frames if every_frame else 0)
-    patience = _PATIENCE_SECONDS + first / _SKIPPED_PER_SECOND
+    patience = _PATIENCE_SECONDS + max(first, start) / _SKIPPED_PER_SECOND
     try:
         with in_background(works, options.max_latency, patience) as ahead:
             if every_frame:
