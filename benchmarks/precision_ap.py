@@ -33,7 +33,13 @@ def main() -> None:
 
 
 def _refined(arguments: argparse.Namespace, precision: str, flip: bool) -> CocoSummary:
-    refiner = {"weights": arguments.weights, "precision": precision, "flip": flip, "gate": arguments.gate, "device": "cpu"}
+    refiner = {
+        "weights": arguments.weights,
+        "precision": precision,
+        "flip": flip,
+        "gate": arguments.gate,
+        "device": "cpu",
+    }
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "refined.json")
         run_job(Job(arguments.images, arguments.poses, output, annotations=arguments.annotations, refiner=refiner))
