@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from inspect import GEN_RUNNING, getgeneratorstate
 from pathlib import Path
 
 import av
@@ -53,17 +54,24 @@ class VideoFile(FrameSource):
         self._running: Generator[Frame, None, None] | None = None
 
     def __iter__(self) -> Iterator[Frame]:
+        return self.read_from(0)
+
+    def read_from(self, first: int) -> Iterator[Frame]:
+        """The frames from index ``first`` on.
+
+        Those before are decoded, since only so is the index certain, but no pictures are made of them.
+        """
         self.close()
-        self._running = self._frames()
+        self._running = self._frames(first)
         return self._running
 
     def close(self) -> None:
-        """Release the file; a running iteration ends."""
-        if self._running is not None:
+        """Release the file; a running iteration ends, unless a thread hangs in it."""
+        if self._running is not None and getgeneratorstate(self._running) != GEN_RUNNING:
             self._running.close()
-            self._running = None
+        self._running = None
 
-    def _frames(self) -> Generator[Frame, None, None]:
+    def _frames(self, first: int) -> Generator[Frame, None, None]:
         self.damage, self.uncounted = None, 0
         decoding = _Decoding(self.path, self._facts)
         first_time = None
@@ -72,7 +80,8 @@ class VideoFile(FrameSource):
                 self.uncounted = picture.place.uncounted
                 time = self._time(picture)
                 first_time = time if first_time is None else first_time
-                yield Frame(picture.place.index, time - first_time, _upright(picture.frame, self._facts))
+                if picture.place.index >= first:
+                    yield Frame(picture.place.index, time - first_time, _upright(picture.frame, self._facts))
         self.damage = decoding.damage()
 
     def _time(self, picture: _Picture) -> float:
