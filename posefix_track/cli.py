@@ -19,7 +19,7 @@ from posefix_track.interruption import INTERRUPTED, TERMINATED, TerminatedError,
 from posefix_track.job import Job, Outcome, run_job
 from posefix_track.keypoints import KEYPOINT_SETS
 from posefix_track.quantise_cli import run_quantise
-from posefix_track.refine import MAX_MISSING, Options
+from posefix_track.refine import MAX_LATENCY, MAX_MISSING, Options
 from posefix_track.report import OUTSIDE_RANGE, Report
 from posefix_track.weights import SHIPPED
 
@@ -127,6 +127,8 @@ def _add_refiner_options(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--precision", choices=PRECISIONS, default="auto",
                        help="of the arithmetic (default auto: the fastest that was found accurate)")  # fmt: skip
     group.add_argument("--batch-size", type=_positive, metavar="N", help="people per engine call")
+    group.add_argument("--max-latency", type=_positive, default=MAX_LATENCY, metavar="FRAMES",
+                       help=f"frames whose people may wait for each other (default {MAX_LATENCY})")  # fmt: skip
     group.add_argument("--no-flip", dest="flip", action="store_false", help="twice as fast, a little less accurate")
     group.add_argument("--no-gate", dest="gate", action="store_false", help="move every joint, as the paper does")
     group.add_argument("--fill-missing", action="store_true", help="also give joints that the tracker did not find")
@@ -190,7 +192,11 @@ def _refine(parsed: argparse.Namespace) -> int:
         oks_nms=parsed.oks_nms,
         timeout_seconds=parsed.timeout,
         options=Options(
-            frames=parsed.frames, scores=parsed.scores, drop_below=parsed.drop_below, max_missing=parsed.max_missing
+            frames=parsed.frames,
+            scores=parsed.scores,
+            drop_below=parsed.drop_below,
+            max_missing=parsed.max_missing,
+            max_latency=parsed.max_latency,
         ),
         refiner={name: getattr(parsed, name) for name in
                  ("weights", "device", "engine", "precision", "batch_size", "flip", "gate", "fill_missing")},
