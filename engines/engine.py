@@ -1,5 +1,7 @@
 """The Engine protocol, and the choice of an engine for a machine."""
 
+import importlib.util
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,9 +13,11 @@ from torch import Tensor, nn
 
 Float = npt.NDArray[np.float32]
 
-ENGINES = ("torch", "openvino")
+ENGINES = ("torch", "openvino", "tensorrt", "tensorrt-rtx")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
+
+_log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -90,7 +94,8 @@ def compile_engine(
         network: in evaluation mode.
         input_size: (height, width) of the images.
         joints: K.
-        engine: "auto", or one of ENGINES, which then runs or raises; it is never replaced by another.
+        engine: one of ENGINES, which then runs or raises and is never replaced by another; "auto" takes TensorRT on a
+            GPU where it is installed, else torch, and OpenVINO on a CPU.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "auto" for the engine's choice, or one of PRECISIONS that the engine has; never replaced by another.
         quantised: the network in INT8 as ``engines.quantise`` wrote it; "auto" takes it where it is the fastest.
@@ -98,11 +103,17 @@ def compile_engine(
     Raises:
         EngineError: what was asked for is not available here.
     """
-    device = _device(device)
+    device = _device("cuda" if device == "auto" and engine.startswith("tensorrt") else device)
     if precision not in PRECISIONS:
         raise EngineError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    if engine == "auto" and device.startswith("cuda"):
+        return _fastest_on_gpu(network, input_size, joints, device, precision)
     if engine == "auto":
-        engine = "torch" if device.startswith("cuda") else "openvino"
+        engine = "openvino"
+    if engine in ("tensorrt", "tensorrt-rtx"):
+        from engines.tensorrt_engine import TensorRtEngine
+
+        return TensorRtEngine(network, input_size, joints, device, precision, engine)
     if engine == "torch":
         from engines.torch_engine import TorchEngine
 
@@ -114,6 +125,18 @@ def compile_engine(
 
         return OpenVinoEngine(network, input_size, joints, precision, quantised)
     raise EngineError(f"unknown engine {engine!r}; known: auto, {', '.join(ENGINES)}")
+
+
+def _fastest_on_gpu(
+    network: nn.Module, input_size: tuple[int, int], joints: int, device: str, precision: str
+) -> Engine:
+    """TensorRT where it is installed and works, else torch; what kept it from working is logged."""
+    if importlib.util.find_spec("tensorrt") is not None:
+        try:
+            return compile_engine(network, input_size, joints, "tensorrt", device, precision)
+        except EngineError as error:
+            _log.warning("going on with torch in place of tensorrt: %s", error)
+    return compile_engine(network, input_size, joints, "torch", device, precision)
 
 
 def _device(device: str) -> str:

@@ -56,7 +56,7 @@ class TorchEngine:
         self.name = f"torch {device} {self.precision}"
         sizes = tuple(buckets or (BUCKETS if on_gpu else ()))
         self.max_batch = sizes[-1] if sizes else _CPU_BATCH
-        with _gpu_failures_named(device):
+        with gpu_failures_named(device):
             self._network = self._ready(network, _blank(1, input_size, joints, _device_of(network)))
             rows = _blank(self.max_batch, input_size, joints, self.device)
             self._buckets = Buckets(self._recorded, rows, sizes) if sizes else None
@@ -83,7 +83,7 @@ class TorchEngine:
         if self._buckets is None:
             refined, similarity = self._network(images, keypoints, present)
             return refined, similarity
-        with _current(self.device):
+        with current_gpu(self.device):
             return self._buckets(images, keypoints, present)
 
     def _recorded(self, rows: Inputs) -> Callable[[], Outputs]:
@@ -111,16 +111,18 @@ def _device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _current(device: torch.device) -> AbstractContextManager[object]:
+def current_gpu(device: torch.device) -> AbstractContextManager[object]:
     """Streams and graphs are those of the current GPU, which need not be this engine's."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @contextmanager
-def _gpu_failures_named(device: str) -> Iterator[None]:
+def gpu_failures_named(device: str) -> Iterator[None]:
     """What a driver says when a network does not get onto a GPU, as an EngineError with what to do."""
     try:
         yield
+    except EngineError:
+        raise
     except torch.OutOfMemoryError as error:
         raise EngineError(
             f"{device} has too little free memory for the network; free some or use --device cpu"

@@ -57,7 +57,9 @@ def _add_run(subparsers: Any) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="what make-benchmark made")
     parser.add_argument("--weights", default="lite", help="a shipped name (default: lite) or a .safetensors file")
     parser.add_argument("--trackers", nargs="+", metavar="NAME", help="only these folders of DIR/trackers")
-    parser.add_argument("--engine", default="auto", help="auto, torch or openvino; never replaced silently")
+    parser.add_argument(
+        "--engine", default="auto", help="auto, tensorrt, tensorrt-rtx, torch or openvino; never replaced silently"
+    )
     parser.add_argument("--no-flip", dest="flip", action="store_false", help="twice as fast, a little less accurate")
     parser.add_argument("--no-gate", dest="gate", action="store_false", help="move every joint, as the paper does")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write everything to this file (null: undefined)")

@@ -123,7 +123,9 @@ def _add_input_options(group: "argparse._ArgumentGroup") -> None:
 def _add_refiner_options(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--weights", default="lite", help=f"{', '.join(SHIPPED)}, or a .safetensors file (default lite)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
-    group.add_argument("--engine", default="auto", help="auto, torch or openvino; never replaced silently")
+    group.add_argument(
+        "--engine", default="auto", help="auto, tensorrt, tensorrt-rtx, torch or openvino; never replaced silently"
+    )
     group.add_argument("--precision", choices=PRECISIONS, default="auto",
                        help="of the arithmetic (default auto: the fastest that was found accurate)")  # fmt: skip
     group.add_argument("--batch-size", type=_positive, metavar="N", help="people per engine call")
