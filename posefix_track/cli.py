@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from engines.engine import PRECISIONS
 from posefix_track import __version__
 from posefix_track.convert_cli import run_convert
+from posefix_track.downloads import with_hash
 from posefix_track.errors import IncompleteError, PosefixError, UsageError
 from posefix_track.formats import known_formats
 from posefix_track.interruption import INTERRUPTED, TERMINATED, TerminatedError, ending_in_time
@@ -55,6 +56,7 @@ def _run(parsed: argparse.Namespace | None, arguments: Sequence[str]) -> int:
     if parsed is None:
         print(_COMMANDS[arguments[0]](arguments[1:]))
         return 0
+    parsed.weights = with_hash(parsed.weights, parsed.weights_sha256)
     if parsed.demo is not None:
         from posefix_track.demo import run_demo
 
@@ -121,7 +123,9 @@ def _add_input_options(group: "argparse._ArgumentGroup") -> None:
 
 
 def _add_refiner_options(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument("--weights", default="lite", help=f"{', '.join(SHIPPED)}, or a .safetensors file (default lite)")
+    group.add_argument("--weights", default="lite", metavar="FILE|URL",
+                       help=f"{', '.join(SHIPPED)}, or a .safetensors file (default lite)")  # fmt: skip
+    group.add_argument("--weights-sha256", metavar="HEX", help="hash of the weights, needed for a URL")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     group.add_argument(
         "--engine", default="auto", help="auto, tensorrt, tensorrt-rtx, torch or openvino; never replaced silently"

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from engines.engine import EngineError
 from engines.quantised import quantised_facts
+from posefix_track.downloads import fetch_weights, is_url
 from posefix_track.errors import InputError, PosefixError
 from posefix_track.network import NetworkConfig, PoseFix
 
@@ -35,17 +36,23 @@ class Weights:
 
 
 def find_weights(name: str | Path) -> Path:
-    """The file of a shipped name such as "lite", or the path itself. Raises InputError when there is none."""
+    """The file of a shipped name such as "lite", of a URL with its hash, or the path itself.
+
+    Raises:
+        PosefixError: there is none, or it cannot be fetched (see ``posefix_track.downloads``).
+    """
     if str(name) in SHIPPED:
         return SHIPPED[str(name)]
+    if is_url(name):
+        return fetch_weights(str(name))
     path = Path(name)
     if not path.is_file():
-        raise InputError(f"no weights {str(name)!r}: give a .safetensors file or one of {', '.join(SHIPPED)}")
+        raise InputError(f"no weights {str(name)!r}: give a .safetensors file, a URL or one of {', '.join(SHIPPED)}")
     return path
 
 
 def load_weights(name: str | Path) -> Weights:
-    """Load shipped weights by name or a safetensors file by path.
+    """Load shipped weights by name, or a safetensors file by path or by URL with ``#sha256=``.
 
     Raises:
         InputError: not a safetensors file of this project, or tensors that do not fit its config.

@@ -5,12 +5,11 @@ averaged, so that several processes compute what one would. Batch norms use the 
 """
 
 import os
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from posefix_track.errors import ResourceError
 
@@ -120,9 +119,25 @@ class _JointBatchNorm(nn.BatchNorm2d):
         return (centred * gain.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """Everybody's losses depend on everybody's values, so gradients are summed as well."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
 def _sum(values: Tensor) -> Tensor:
     """[C] sums over everything but channels, and over the processes."""
-    return cast(Tensor, all_reduce(values.sum((0, 2, 3))))
+    return cast(Tensor, _SumOverProcesses.apply(values.sum((0, 2, 3))))  # type: ignore[no-untyped-call]
 
 
 def _joint_batch_norms(module: nn.Module) -> nn.Module:
