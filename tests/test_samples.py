@@ -15,12 +15,10 @@ from trainer.datasets import Dataset, load_dataset
 from trainer.images import Images, Pictures
 from trainer.input_poses import input_poses
 from trainer.people import Person
-from trainer.recipe import Recipe, SynthesisConfig, read_recipe
+from trainer.recipe import Recipe, SynthesisConfig
 from trainer.rendered import rendered_dataset
 from trainer.samples import Batch, Samples, cut, make_batch
 from trainer.train import load_samples
-
-RECIPES = sorted((Path(__file__).parents[1] / "trainer" / "recipes").glob("*.toml"))
 
 
 @pytest.fixture
@@ -47,42 +45,6 @@ def poses_of(people: list[Person], config: SynthesisConfig) -> tuple[np.ndarray,
 
 def columns(batch: Batch) -> list[torch.Tensor]:
     return list(vars(batch).values())
-
-
-# Recipes
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
-def test_shipped_recipes_can_be_read(path: Path) -> None:
-    read = read_recipe(path)
-    assert read.data and read.train.steps > 0
-    assert read.network.keypoint_set is UNION_19
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[train", "not a readable TOML recipe"),
-        ("", "missing or malformed setting: 'data'"),
-        ("data = []\n[train]\nbatch_size = 3", "steps"),
-        ("data = []\n[train]\nsteps = 3\npace = 4", r"\['pace'\] in a TrainConfig; known: .*'batch_size'"),
-        ("data = []\n[train]\nsteps = 3\n[network]\ncolour = 4", r"\['colour'\]; known: .*'backbone'"),
-        ("data = []\ntrain = 3", "not iterable"),
-        ("data = 5\n[train]\nsteps = 3", "not iterable"),
-    ],
-)
-def test_a_broken_recipe_names_file_and_setting(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "broken.toml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=rf"broken\.toml: .*{message}"):
-        read_recipe(path)
-
-
-def test_unreadable_recipes_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    for name in ("none.toml", "binary.toml"):
-        with pytest.raises(InputError, match=rf"{name}: not a readable TOML recipe"):
-            read_recipe(tmp_path / name)
 
 
 # Samples

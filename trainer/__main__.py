@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
+from posefix_track.downloads import with_hash
 from posefix_track.errors import PosefixError
 from posefix_track.network import PoseFix
-from posefix_track.weights import load_weights
-from trainer.import_imagenet import import_mobilenet
 from trainer.recipe import Recipe, read_recipe
+from trainer.start import start_from_imagenet, start_from_weights
 from trainer.train import load_samples, train
 
 
@@ -24,10 +24,16 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder that the recipe's data paths start from")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and weights")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--imagenet", type=Path, help="ONNX file of an ImageNet MobileNetV2 to start the backbone from")
-    start.add_argument("--weights", type=Path, help="weights to start from; the recipe's input size wins")
+    start.add_argument(
+        "--imagenet",
+        type=Path,
+        help="ImageNet classifier to start from: torchvision's ResNet (.pth, .safetensors) or a MobileNetV2 (.onnx)",
+    )
+    start.add_argument("--weights", help="weights to start from, a file or URL; the recipe's input size wins")
+    parser.add_argument("--weights-sha256", metavar="HEX", help="hash of the weights, needed for a URL")
     parser.add_argument("--error-model", type=Path, help="file of python -m trainer.error_model, for input poses")
-    parser.add_argument("--workers", type=int, default=1, help="loader processes (default 1)")
+    parser.add_argument("--workers", type=int, default=1, help="loader processes of each training process (default 1)")
+    parser.add_argument("--tensorboard", action="store_true", help="write for TensorBoard too")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -37,7 +43,7 @@ def main() -> int:
             synthesis = replace(recipe.synthesis, error_model=path)
             recipe = replace(recipe, synthesis=synthesis)
         network = _start(recipe, arguments)
-        train(recipe, arguments.data, arguments.out, network, arguments.workers)
+        train(recipe, arguments.data, arguments.out, network, arguments.workers, arguments.tensorboard)
     except PosefixError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -48,11 +54,11 @@ def _start(recipe: Recipe, arguments: argparse.Namespace) -> PoseFix:
     torch.manual_seed(recipe.train.seed)
     network = PoseFix(recipe.network)
     if arguments.weights:
-        network.load_state_dict(load_weights(arguments.weights).network.state_dict())
+        start_from_weights(with_hash(arguments.weights, arguments.weights_sha256), network)
     elif arguments.imagenet:
         samples = load_samples(recipe, arguments.data)
-        images = torch.cat([samples[step].images for step in range(4)])
-        import_mobilenet(arguments.imagenet, network, images)
+        images = torch.cat([samples[step].images for step in range(min(4, len(samples)))])
+        start_from_imagenet(arguments.imagenet, network, images)
     return network
 
 

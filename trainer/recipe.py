@@ -118,6 +118,7 @@ class TrainConfig:
         schedule: after ``warmup_steps`` of linear growth, "cosine" to zero, or "drops" by ``drop_factor`` at each of
             ``drops``, in the unit of the run's length.
         clip_norm: longest gradient; 0 for no limit.
+        batch_norm_momentum: share of each batch in the running statistics (the original: 0.01).
         ema_decay: of the weights' exponential moving average, which is what gets written; 0 for none.
         bfloat16: whether the network computes in it (losses stay in float32).
         checkpoint_steps: steps between two checkpoints.
@@ -138,6 +139,7 @@ class TrainConfig:
     drop_factor: float = 0.1
     warmup_steps: int = 200
     clip_norm: float = 5.0
+    batch_norm_momentum: float = 0.1
     ema_decay: float = 0.998
     bfloat16: bool = True
     seed: int = 0

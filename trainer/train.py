@@ -84,6 +84,9 @@ class _Step(nn.Module):
         self.network, self.config = network, config
         for name in config.frozen:
             network.get_submodule(name).requires_grad_(False)
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = config.batch_norm_momentum
 
     def forward(self, batch: Batch) -> Losses:
         return training_step(self.network, batch, self.config)
