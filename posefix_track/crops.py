@@ -86,9 +86,8 @@ class CropTransform:
             np.maximum((1 / self.scale).astype(np.int64), 1)[:, None] if antialias else np.ones((len(self), 1), int)
         )
         rows, columns = self.input_size
-        seen = self.to_image(
-            np.array([[(0, 0), (columns, 0), (0, rows), (columns, rows)]] * len(self)).reshape(-1, 4, 2)
-        )
+        corners = np.array([(0, 0), (columns, 0), (0, rows), (columns, rows)], np.float64)
+        seen = self.to_image(np.broadcast_to(corners, (len(self), 4, 2)))
         low = np.maximum(np.floor(seen.min(1)).astype(np.int64) - factor, 0)
         high = np.minimum(np.ceil(seen.max(1)).astype(np.int64) + factor, (width, height))
         extent = (high - low) // factor
