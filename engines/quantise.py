@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
+from openvino.passes import ConstantFolding, Manager
 from torch import nn
 
 from engines.engine import EngineError
@@ -50,15 +51,22 @@ def quantise(
     outside = "|".join(part.replace(".", r"\.") for part in parts)
     patterns = [rf"^(?!__module\.({outside})[./]).*", *(rf"^__module\.{layer}[./].*" for layer in exact)]
     data = nncf.Dataset(batches, lambda batch: [batch[0], batch[1], batch[2].astype(np.float32)])
-    # Biases can only be corrected where they are: batch norms go first.
-    ready = folded(network, example_inputs(input_size, joints))
     return nncf.quantize(
-        to_openvino(ready, input_size, joints),
+        _with_plain_biases(network, input_size, joints),
         data,
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(batches),
         ignored_scope=nncf.IgnoredScope(patterns=patterns, validate=False),
     )
+
+
+def _with_plain_biases(network: nn.Module, input_size: tuple[int, int], joints: int) -> ov.Model:
+    """The model as NNCF wants it: it corrects biases only where a convolution is followed by a constant."""
+    model = to_openvino(folded(network, example_inputs(input_size, joints)), input_size, joints)
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
+    return model
 
 
 def serialised(model: ov.Model) -> tuple[bytes, npt.NDArray[np.uint8]]:
