@@ -20,10 +20,12 @@ def run_convert(arguments: Sequence[str]) -> str:
         annotations=parsed.annotations,
         frame_size=parsed.size,
     )
-    output = parsed.output or parsed.poses.with_name(f"{parsed.poses.stem}.{parsed.to}{known_targets()[parsed.to]}")
+    output = parsed.output or parsed.poses.with_name(
+        f"{parsed.poses.stem}.{parsed.to}{known_targets()[parsed.to].suffix}"
+    )
     if not parsed.overwrite and output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UsageError(f"{output} already exists; choose another with -o, or pass --overwrite")
-    notes = convert(poses, output, parsed.to)
+    notes = convert(poses, output, parsed.to, frame_size=parsed.size)
     frames = [frame for sequence in poses.sequences for frame in sequence.frames]
     summary = f"{output}: {sum(map(len, frames))} people of {len(frames)} frames from {poses.format} to {parsed.to}"
     return "\n".join([summary, *(f"note: {note}" for note in notes)])
@@ -40,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=[name for name, _ in known_formats()], help="format of the input")
     parser.add_argument("--keypoints", choices=[*KEYPOINT_SETS], help="joint set, where the file does not name joints")
     parser.add_argument("--annotations", type=Path, metavar="FILE", help="COCO file with the image names")
-    parser.add_argument("--size", type=_size, metavar="WxH", help="frame size, for coordinates that are divided by it")
+    parser.add_argument("--size", type=_size, metavar="WxH", help="frame size, where input or output divides by it")
     return parser
 
 

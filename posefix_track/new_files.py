@@ -23,11 +23,12 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w.-]+", "_", text)
 
 
-def _dumped(content: Any) -> bytes:
+def dumped(content: Any) -> bytes:
+    """Compact JSON."""
     return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _person_score(frame: FramePoses, i: int, joints: npt.NDArray[np.float64]) -> float:
+def person_score(frame: FramePoses, i: int, joints: npt.NDArray[np.float64]) -> float:
     """The person's own score, else the mean of its joints': both tools rank people by it, so there has to be one."""
     if frame.person_scores is not None and np.isfinite(frame.person_scores[i]):
         return round(float(frame.person_scores[i]), 4)
@@ -35,12 +36,20 @@ def _person_score(frame: FramePoses, i: int, joints: npt.NDArray[np.float64]) ->
     return round(float(found.mean()), 4) if len(found) else 0.0
 
 
-def _id(frame: FramePoses, i: int) -> int | str | None:
-    track_id = None if frame.track_ids is None else frame.track_ids[i]
-    return track_id if track_id is None or isinstance(track_id, int) else str(track_id)
+def track_id(frame: FramePoses, i: int) -> int | str | None:
+    """A person's id as JSON can have it."""
+    found = None if frame.track_ids is None else frame.track_ids[i]
+    return found if found is None or isinstance(found, int) else str(found)
 
 
-def _numbered(sequence: PoseSequence) -> PoseSequence:
+def frame_number(frame: FramePoses, tool: str) -> int:
+    """The frame's number. Raises InputError where it has none."""
+    if frame.frame_index is None:
+        raise InputError(f"{frame!r} has no number, but {tool} tells frames by numbers; try --to alphapose")
+    return frame.frame_index
+
+
+def numbered(sequence: PoseSequence) -> PoseSequence:
     """With whole numbers for ids: as they are where all are, else counted from 0 in the order of appearance."""
     ids = [i for frame in sequence.frames for i in frame.track_ids or () if i is not None]
     if all(type(i) is int and i >= 0 for i in ids):
@@ -59,19 +68,17 @@ def coco(sequence: PoseSequence, name: str) -> dict[str, bytes]:
     """COCO results. Raises InputError where a frame has no number."""
     rows: list[dict[str, Any]] = []
     for frame in sequence.frames:
-        if frame.frame_index is None:
-            raise InputError(f"{frame!r} has no number, but COCO results name pictures by numbers; try --to alphapose")
-        rows += _rows(frame, frame.frame_index, "track_id")
-    return {name: _dumped(rows)}
+        rows += _rows(frame, frame_number(frame, "a COCO result"), "track_id")
+    return {name: dumped(rows)}
 
 
 def alphapose(sequence: PoseSequence, name: str) -> dict[str, bytes]:
     """AlphaPose's default list."""
-    rows = [row for frame in sequence.frames for row in _rows(frame, _image_name(frame, "{}.jpg"), "idx")]
-    return {name: _dumped(rows)}
+    rows = [row for frame in sequence.frames for row in _rows(frame, image_name(frame, "{}.jpg"), "idx")]
+    return {name: dumped(rows)}
 
 
-def _image_name(frame: FramePoses, pattern: str) -> str:
+def image_name(frame: FramePoses, pattern: str) -> str:
     """The frame's picture, unless its name would be taken for another frame number."""
     if frame.frame_index is None or (frame.image_name and image_number(frame.image_name) == frame.frame_index):
         return frame.image_name or ""
@@ -82,18 +89,23 @@ def _rows(frame: FramePoses, image_id: int | str, id_key: str) -> list[dict[str,
     rows: list[dict[str, Any]] = []
     for i, joints in enumerate(rounded_joints(frame)):
         row: dict[str, Any] = {"image_id": image_id, "category_id": 1, "keypoints": joints.ravel().tolist()}
-        row["score"] = _person_score(frame, i, joints)
-        rows.append(row if (track_id := _id(frame, i)) is None else {**row, id_key: track_id})
+        row["score"] = person_score(frame, i, joints)
+        rows.append(row if (found := track_id(frame, i)) is None else {**row, id_key: found})
     return rows
 
 
 def posetrack18(sequence: PoseSequence, name: str) -> dict[str, bytes]:
     """A PoseTrack 2018 prediction file."""
+    return {name: dumped(posetrack18_content(sequence, name))}
+
+
+def posetrack18_content(sequence: PoseSequence, name: str) -> dict[str, list[dict[str, Any]]]:
+    """What a PoseTrack 2018 prediction file holds."""
     pattern = f"images/{name.removesuffix('.json')}/{{:06d}}.jpg"
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for number, frame in enumerate(_numbered(sequence).frames):
-        images.append({"id": number, "frame_id": number, "file_name": _image_name(frame, pattern)})
+    for number, frame in enumerate(numbered(sequence).frames):
+        images.append({"id": number, "frame_id": number, "file_name": image_name(frame, pattern)})
         for i, joints in enumerate(rounded_joints(frame)):
             flags = np.where(joints[:, 2:] > 0, 1, 0)
             annotation: dict[str, Any] = {"id": 100 * number + i, "image_id": number, "category_id": 1}
@@ -101,26 +113,31 @@ def posetrack18(sequence: PoseSequence, name: str) -> dict[str, bytes]:
             annotation["scores"] = [] if frame.scores is None else joints[:, 2].tolist()
             if frame.person_scores is not None and np.isfinite(frame.person_scores[i]):
                 annotation["score"] = round(float(frame.person_scores[i]), 4)
-            if (track_id := _id(frame, i)) is not None:
-                annotation["track_id"] = track_id
+            if (found := track_id(frame, i)) is not None:
+                annotation["track_id"] = found
             annotations.append(annotation)
     category = {"supercategory": "person", "id": 1, "name": "person", "keypoints": [*sequence.keypoint_set.joints]}
-    return {name: _dumped({"images": images, "annotations": annotations, "categories": [category]})}
+    return {"images": images, "annotations": annotations, "categories": [category]}
 
 
 def openpose(sequence: PoseSequence, name: str) -> dict[str, bytes]:
     """One file a frame. Raises InputError when two frames would have the same."""
     files: dict[str, bytes] = {}
-    for frame in _numbered(sequence).frames:
+    for frame in numbered(sequence).frames:
         file = f"{_openpose_stem(frame, name)}_keypoints.json"
         if file in files:
             raise InputError(f"two frames would be written to {file}, which holds one")
-        people = [
-            {"person_id": [-1 if (i := _id(frame, n)) is None else i], "pose_keypoints_2d": joints.ravel().tolist()}
-            for n, joints in enumerate(rounded_joints(frame))
-        ]
-        files[file] = _dumped({"version": 1.3, "people": people})
+        files[file] = dumped({"version": 1.3, "people": openpose_people(frame)})
     return files
+
+
+def openpose_people(frame: FramePoses) -> list[dict[str, Any]]:
+    """The people of an OpenPose file."""
+    ids = [-1 if (found := track_id(frame, i)) is None else found for i in range(len(frame))]
+    return [
+        {"person_id": [found], "pose_keypoints_2d": joints.ravel().tolist()}
+        for found, joints in zip(ids, rounded_joints(frame), strict=True)
+    ]
 
 
 def _openpose_stem(frame: FramePoses, name: str) -> str:

@@ -48,11 +48,15 @@ class Options:
     annotations: Path | None = None
     frame_size: tuple[int, int] | None = None
 
-    def normalised_scale(self, path: Path, what: str) -> tuple[float, float]:
-        """(x, y) pixels per unit of coordinates divided by the frame size. Raises UsageError where it is not known."""
+    def size(self, path: Path, what: str) -> tuple[int, int]:
+        """(height, width) of the frames. Raises UsageError where it is not known."""
         if self.frame_size is None or min(self.frame_size) < 1:
             raise UsageError(f"{path}: {what} are divided by the frame size; give the video or its size")
-        height, width = self.frame_size
+        return self.frame_size
+
+    def normalised_scale(self, path: Path, what: str) -> tuple[float, float]:
+        """(x, y) pixels per unit of coordinates divided by the frame size. Raises UsageError where it is not known."""
+        height, width = self.size(path, what)
         return float(width), float(height)
 
 
