@@ -4,6 +4,7 @@ Normalisation, heatmap rendering, backbone, soft-argmax and confidence are all i
 runs this one graph. B people, K joints, (H, W) crop pixels, (h, w) = (H/4, W/4) heatmap cells; cell i lies on pixel 4i.
 """
 
+import math
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any, cast
@@ -206,6 +207,8 @@ class Head(nn.Module):
             self.skip = nn.ModuleList(nn.Conv2d(c + config.pose_channels, b, 1) for c, b in skipped)
         self.final = nn.Conv2d(widths[-1], maps, 1)
         self._initialise()
+        if config.output in ("argmax", "offsets"):
+            self._start_silent(config)
 
     def _initialise(self) -> None:
         # The original: truncated normals, 0.01 for the transposed convolutions, He for the last layer.
@@ -213,6 +216,15 @@ class Head(nn.Module):
             nn.init.trunc_normal_(cast(Tensor, up.weight), std=0.01)
         nn.init.trunc_normal_(self.final.weight, std=(2.6 / self.final.in_channels) ** 0.5)
         nn.init.zeros_(self.final.bias)  # type: ignore[arg-type]
+
+    def _start_silent(self, config: NetworkConfig) -> None:
+        """Maps that are nearly empty must not have to become so first: that takes thousands of steps."""
+        nn.init.normal_(self.final.weight, std=0.001)
+        if config.output == "offsets":
+            height, width = config.input_size
+            share = min(math.pi * config.sigma**2 / (height * width), 0.5)
+            bias = cast(Tensor, self.final.bias).data
+            bias[: len(config.keypoint_set)] = math.log(share / (1 - share))
 
     def forward(self, stages: list[Tensor], poses: list[Tensor]) -> Tensor:
         """Features at stride 4 from the four backbone stages and the input pose's maps at strides 16, 8, 4."""

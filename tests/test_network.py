@@ -200,3 +200,12 @@ def test_an_unknown_setting_is_named() -> None:
 def test_an_impossible_setting_is_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         PoseFix(NetworkConfig.from_dict(settings))
+
+
+def test_maps_that_end_up_nearly_empty_start_so() -> None:
+    arguments = inputs(2)
+    scores = PoseFix(NetworkConfig(input_size=(64, 64), output="offsets")).eval().features(*arguments)[0][:, :19]
+    # A disk of 6 pixels covers 113 of 4096.
+    assert abs(torch.sigmoid(scores).mean().item() - 113 / 4096) < 0.005
+    heatmaps = PoseFix(NetworkConfig(input_size=(64, 64), output="argmax")).eval().features(*arguments)[0]
+    assert heatmaps.abs().max() < 0.2
