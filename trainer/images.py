@@ -116,7 +116,7 @@ def _index(shard: Path) -> Iterator[tuple[str, _Member]]:
         with tarfile.open(shard, "r:") as archive:
             while (entry := archive.next()) is not None:
                 # The archive would keep all entries.
-                archive.members = []
+                archive.members = []  # type: ignore[attr-defined]
                 name = entry.name
                 if entry.offset_data + entry.size > total:
                     raise tarfile.ReadError("unexpected end of data")
