@@ -149,9 +149,7 @@ def _export(parsed: argparse.Namespace) -> str:
     temporary = parsed.output.with_name(parsed.output.name + ".part")
     temporary.write_bytes(model)
     temporary.replace(parsed.output)
-    counts = ", ".join(
-        f"{op} {'/'.join(f'{n} {kind}' for kind, n in types[op].items())}" for op in _SHOWN if op in types
-    )
+    counts = ", ".join(f"{n} {op} {kind}" for op in _SHOWN for kind, n in types.get(op, {}).items())
     return f"{parsed.output}: {len(model) / 1e6:.1f} MB, {parsed.precision}; {counts}"
 
 

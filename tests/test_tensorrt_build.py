@@ -45,9 +45,14 @@ def test_the_whole_network_is_built_in_fp16(library: Library, caplog: pytest.Log
     assert way == "onnx" and "built a plan of" in caplog.text
 
 
-def test_an_fp32_plan_is_built_too_and_differs(library: Library, models: dict[str, bytes]) -> None:
-    plans = {precision: plan_from_onnx(library, model) for precision, model in models.items()}
+def test_an_fp32_plan_is_built_too_and_differs_and_the_log_tells_how_far_it_is(
+    library: Library, models: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("engines.tensorrt_build._SECONDS_BETWEEN_LINES", 0.0)
+    with caplog.at_level(logging.INFO, logger="engines"):
+        plans = {precision: plan_from_onnx(library, model) for precision, model in models.items()}
     assert len(plans["fp32"]) > 1000 < len(plans["fp16"]) and plans["fp32"] != plans["fp16"]
+    assert ", step 1 of " in caplog.text
 
 
 def test_the_parsed_network_is_strongly_typed(library: Library, models: dict[str, bytes]) -> None:
