@@ -24,7 +24,7 @@ Losses = Literal["none", "holes", "faults", "unseen"]
 # How the loss of whole packets shows. MP4 and MOV keep a table of all of them, the packets of Matroska and AVI lie end
 # to end, those of a transport stream are numbered; of other containers nothing is known.
 _LOSSES: dict[str, Losses] = {"mov": "none", "matroska": "holes", "avi": "holes", "mpegts": "faults"}
-# AVI states no times: libav counts frames, so that a hole does not show in the time stamps.
+# AVI states no times: libav counts frames, so that missing ones do not show in the time stamps.
 _WITHOUT_CLOCK = ("avi",)
 
 
@@ -72,6 +72,7 @@ class FrameNumbers:
     def __post_init__(self) -> None:
         self._losses: Losses = _LOSSES.get(self.facts.container, "unseen")
         self._faults = deque(self.facts.faults)
+        self._has_clock = self.facts.container not in _WITHOUT_CLOCK
         self._regular = self.facts.fps is not None
 
     def passed(self, position: int, size: int) -> int | None:
@@ -173,13 +174,12 @@ class FrameNumbers:
 
     def _lost(self, before: float | None, stamps: list[float], packet: int) -> int | None:
         """Frames without a packet between the latest picture and this one; None where they cannot be counted."""
-        if self._losses == "unseen":
-            return None if self._doubts else 0
+        if self._losses == "holes" and self._hole_before is not None and not self._has_clock:
+            self._doubt(self._hole_before)
+        if self._losses == "unseen" or not self._has_clock:
+            return None if self._doubts and packet >= self._doubts[0][0] else 0
         if self._hole_before is None or before is None:
             return 0
-        if self.facts.container in _WITHOUT_CLOCK:
-            self._doubt(self._hole_before)
-            return None if packet >= self._hole_before else 0
         if self._cut and not self._regular:
             # A missing picture may belong before any of those that the codec could still reorder.
             return 0 if packet < self._packets - _REORDER else None

@@ -16,11 +16,16 @@ from engines.quantised import quantised_facts
 from posefix_track.downloads import fetch_weights, is_url
 from posefix_track.errors import InputError, PosefixError
 from posefix_track.network import NetworkConfig, PoseFix
+from posefix_track.weights_header import WeightsHeader, read_header
 
 _FOLDER = Path(__file__).parent / "weights"
 # The files that travel with the package.
 SHIPPED = {"lite": _FOLDER / "lite.safetensors"}
 _FORMAT = "posefix_track"
+# Crops of more pixels a side than this would be a mistake, or meant to fill the memory.
+_MAX_INPUT = 2048
+_UNUSABLE = (AttributeError, KeyError, TypeError, ValueError, RuntimeError, RecursionError, OverflowError, PosefixError)
+Shapes = dict[str, tuple[int, ...]]
 
 _log = logging.getLogger(__name__)
 
@@ -58,13 +63,13 @@ def load_weights(name: str | Path) -> Weights:
         InputError: not a safetensors file of this project, or tensors that do not fit its config.
     """
     path = find_weights(name)
+    header = read_header(path)
+    network, info = _described(path, header)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            tensors = {key: file.get_tensor(key).float() for key in header.shapes}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file: {error}") from error
-    network, info = _described(path, metadata)
     _load_tensors(path, network, tensors)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Weights(network.eval().requires_grad_(False), info, digest, path)
@@ -105,19 +110,37 @@ def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return small if small.isfinite().all() else tensor
 
 
-def _described(path: Path, metadata: dict[str, str]) -> tuple[PoseFix, dict[str, Any]]:
+def _described(path: Path, header: WeightsHeader) -> tuple[PoseFix, dict[str, Any]]:
     """The untrained network and the account of the training that the metadata describes."""
+    metadata = header.metadata
     if metadata.get("format") != _FORMAT:
         raise InputError(f"{path}: not posefix_track weights (its metadata does not say so)")
     try:
         info: dict[str, Any] = json.loads(metadata.get("info", "{}"))
-        return PoseFix(NetworkConfig.from_dict(json.loads(metadata["config"]))), info
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, PosefixError) as error:
+        config = NetworkConfig.from_dict(json.loads(metadata["config"]))
+        if max(config.input_size) > _MAX_INPUT:
+            raise InputError(f"input_size must be at most {_MAX_INPUT}, got {list(config.input_size)}")
+        with torch.device("meta"):
+            # Takes no memory, whatever the config asks for.
+            expected = {name: tuple(tensor.shape) for name, tensor in PoseFix(config).state_dict().items()}
+    except _UNUSABLE as error:
         raise InputError(f"{path}: unusable network config: {error}") from error
+    _check_shapes(path, expected, header.shapes)
+    return PoseFix(config), info
+
+
+def _check_shapes(path: Path, expected: Shapes, found: Shapes) -> None:
+    wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    if wrong:
+        name = wrong[0]
+        raise InputError(
+            f"{path}: tensors do not fit the network: {name} and {len(wrong) - 1} others, expected"
+            f" {expected.get(name, 'none')}, got {found.get(name, 'none')}"
+        )
 
 
 def _load_tensors(path: Path, network: PoseFix, tensors: dict[str, torch.Tensor]) -> None:
-    try:
-        network.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
-        raise InputError(f"{path}: tensors do not fit the network: {str(error).splitlines()[-1].strip()}") from error
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise InputError(f"{path}: {broken[0]} and {len(broken) - 1} other tensors hold values that are not finite")
+    network.load_state_dict(tensors, strict=True)

@@ -10,7 +10,7 @@ import pytest
 
 from posefix_track.errors import InputError
 from posefix_track.video import FrameSource, VideoFile, open_source
-from tests.clips import FRAMES, VFR, Clip, cut_start, number_on
+from tests.clips import FRAMES, VFR, Clip, cut_start, number_on, silence, with_sound
 
 
 def numbers(source: FrameSource) -> list[int | None]:
@@ -91,23 +91,8 @@ def test_pixels_are_those_of_opencv_with_which_trackers_read(tmp_path: Path) -> 
 
 
 def test_sound_beside_the_picture_changes_nothing(tmp_path: Path) -> None:
-    path = Clip("clip.mp4").write(tmp_path)
-    with av.open(str(path)) as old, av.open(str(tmp_path / "sound.mkv"), "w") as new:
-        picture, sound = new.add_stream_from_template(old.streams.video[0]), new.add_stream("aac", rate=16000)
-        for packet in old.demux(video=0):
-            if packet.size:
-                packet.stream = picture
-                new.mux(packet)
-                new.mux(sound.encode(silence()))
-        new.mux(sound.encode(None))
-    source = open_source(tmp_path / "sound.mkv")
+    source = open_source(with_sound(Clip("clip.mp4").write(tmp_path), tmp_path / "sound.mkv"))
     assert numbers(source) == list(range(FRAMES)) and source.damage is None
-
-
-def silence() -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-    frame.sample_rate = 16000
-    return frame
 
 
 def test_a_source_can_be_read_twice_and_closed_early(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_file_without_a_config_is_refused(saved: Path) -> None:
 
 def test_an_unknown_name_lists_the_shipped_ones(tmp_path: Path) -> None:
     for name in ("huge", tmp_path / "none.safetensors", tmp_path):
-        with pytest.raises(InputError, match=r"no weights .*give a \.safetensors file or one of lite"):
+        with pytest.raises(InputError, match=r"no weights .*give a \.safetensors file, a URL or one of lite"):
             find_weights(name)
 
 
