@@ -87,7 +87,6 @@ class Journal:
         self.frames, self.next_index = [0] * len(sequences), [0] * len(sequences)
         if not (self._resume and self._go_on(dict(identity))):
             self._start_again(dict(identity))
-        self._begun = True
 
     def _go_on(self, identity: dict[str, str]) -> bool:
         """Take in what the file has; False where it has nothing of use."""
@@ -95,6 +94,7 @@ class Journal:
         if header is None:
             return False
         self._check_identity(json.loads(header[1]), identity)
+        self._begun = True
         self._end = header[0] + len(header[1])
         for offset, payload in self._records(skip=1):
             if not self._take_in(offset, payload):
@@ -113,8 +113,8 @@ class Journal:
                 )
 
     def _start_again(self, identity: dict[str, str]) -> None:
+        self._begun, self._end = True, 0
         self._file.truncate(0)
-        self._end = 0
         self._append(_MAGIC)
         self._append_record(json.dumps(identity).encode())
 
