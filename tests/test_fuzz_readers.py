@@ -155,3 +155,11 @@ def test_other_encodings_are_named(encoding: str, tmp_path: Path) -> None:
     path.write_bytes(json.dumps([{"image_id": 1, "keypoints": FLAT}]).encode(encoding))
     with pytest.raises(InputError, match="UTF-16 or UTF-32; save it as UTF-8"):
         read_poses(path)
+
+
+def test_long_numbers_take_linear_time(tmp_path: Path) -> None:
+    # Quadratic time would be hours.
+    for name, data in (("a.csv", b"9" * 10**6 + b"x,1\n"), ("a.txt", b"9" * 10**6 + b"x 1\n")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError):
+            read_poses(tmp_path / name)

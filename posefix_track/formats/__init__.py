@@ -15,6 +15,7 @@ from posefix_track.formats import (
     by_image,
     coco,
     deeplabcut,
+    deeplabcut_h5,
     mediapipe,
     mmpose,
     mmpose_image,
@@ -25,6 +26,7 @@ from posefix_track.formats import (
     posetrack18,
     posetrack21,
     sleap,
+    sleap_h5,
     ultralytics,
     ultralytics_json,
 )
@@ -53,6 +55,8 @@ _FORMATS = (
     ultralytics_json.FORMAT,
     deeplabcut.FORMAT,
     sleap.FORMAT,
+    deeplabcut_h5.FORMAT,
+    sleap_h5.FORMAT,
     mediapipe.FORMAT,
 )
 

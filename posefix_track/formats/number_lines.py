@@ -7,8 +7,9 @@ from pathlib import Path
 from posefix_track.errors import InputError
 from posefix_track.formats.number_text import NumberText, number_text
 
+# Each digit can be matched in one way only: long numbers take no more than their length.
 PLAIN_NUMBER = re.compile(
-    rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE
+    rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE
 )
 _LINES = re.compile(rb"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+")
 _WORDS = re.compile(rb"\S+")

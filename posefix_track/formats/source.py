@@ -8,22 +8,24 @@ from typing import Any, Literal
 
 from posefix_track.errors import InputError, UsageError
 from posefix_track.formats.csv_text import parse_csv
+from posefix_track.formats.hdf5 import MAGIC, parse_hdf5
 from posefix_track.formats.json_blocks import parse_json, parse_json_lines
 from posefix_track.formats.number_lines import parse_number_lines
 from posefix_track.formats.number_text import NumberText
 from posefix_track.formats.pose_file import PoseFile
 
-Kind = Literal["json", "json_lines", "number_lines", "csv"]
+Kind = Literal["json", "json_lines", "number_lines", "csv", "hdf5"]
 
 _PARSERS: dict[Kind, Callable[[Path, bytes], NumberText]] = {
     "json": parse_json,
     "json_lines": parse_json_lines,
     "number_lines": parse_number_lines,
     "csv": parse_csv,
+    "hdf5": parse_hdf5,
 }
 # Places in a file are 32-bit numbers.
 _MOST_BYTES = 2**31 - 1
-_FOLDER_SUFFIXES: dict[Kind, str] = {"json": ".json", "number_lines": ".txt", "csv": ".csv"}
+_FOLDER_SUFFIXES: dict[Kind, str] = {"json": ".json", "number_lines": ".txt", "csv": ".csv", "hdf5": ".h5"}
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def _folder_files(folder: Path, kind: Kind | None) -> list[Path]:
 
 
 def _kind(file: Path, data: bytes) -> Kind:
+    if data.startswith(MAGIC):
+        return "hdf5"
     first_line, _, rest = data.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
     suffix = file.suffix.lower()
     if suffix in (".txt", ".csv") and first_line[:1] not in (b"[", b"{"):
