@@ -1,5 +1,6 @@
 """Post-training quantisation with NNCF: the network's convolutions in INT8, everything else in FP32."""
 
+import importlib
 import logging
 import sys
 import tempfile
@@ -82,7 +83,7 @@ def _nncf() -> ModuleType:
     sender = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
-        import nncf
+        nncf = importlib.import_module("nncf")
     except ImportError as error:
         raise EngineError("quantisation needs NNCF: pip install posefix_track[int8]") from error
     finally:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -39,9 +40,9 @@ class OnHost:
 
     def with_mirrored(self, crops: Image) -> Image:
         """[2P, H, W, 3], the mirrored ones last."""
-        rows = torch.from_numpy(crops)
-        # numpy would take eight times as long for the copy with pixels in reverse order.
-        return torch.cat([rows, rows.flip(2)]).numpy()
+        # All crops as one tall picture: a seventh of numpy's time for pixels in reverse order, and no threads.
+        mirrored = cv2.flip(crops.reshape(-1, *crops.shape[2:]), 1).reshape(crops.shape)
+        return np.concatenate([crops, np.asarray(mirrored, np.uint8)])
 
     def start(self, crops: Image, poses: Float, present: Bool) -> Result:
         """Run the engine, or let it begin."""

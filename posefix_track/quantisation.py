@@ -25,7 +25,7 @@ Float = npt.NDArray[np.float32]
 
 _BATCH = 8
 # Mean keypoint similarity of INT8 to FP32 below which the INT8 form is thrown away; see docs/performance.md.
-LEAST_SIMILARITY = 0.97
+LEAST_SIMILARITY = 0.98
 # COCO's people cover about 0.53 of their boxes; keypoint similarity is defined on the covered area.
 _AREA_SHARE = 0.53
 
@@ -104,17 +104,21 @@ def agreement(config: NetworkConfig, batches: list[Inputs], int8: list[Float], f
 def _inputs(weights: Weights, source: FrameSource, poses: PoseFile, people: int) -> list[Inputs]:
     """Batches of people from all over the sequences, in an order that mixes them."""
     total = sum(len(frame) for sequence in poses.sequences for frame in sequence.frames)
-    kept = max(people / max(total, 1), 0)
-    prepared = [p for sequence in poses.sequences for p in _prepared(weights, source, _thinned(sequence, kept))]
-    images, keypoints, present = (
-        np.concatenate([getattr(p, name) for p in prepared]) if prepared else np.zeros(0)
-        for name in ("crops", "poses", "present")
-    )
-    if len(images) < 2 * _BATCH:
-        raise InputError(f"{source.path}: {len(images)} people to calibrate with, expected {2 * _BATCH} or more")
-    order = np.random.default_rng(0).permutation(len(images))[:people]
-    rows = np.array_split(order, len(order) // _BATCH)
-    return [(images[some], keypoints[some], present[some]) for some in rows]
+    _check_enough(total, source)
+    thinned = [_thinned(sequence, people / total) for sequence in poses.sequences]
+    prepared = [frame for frame in _prepared(weights, source, thinned) if len(frame.rows)]
+    found = sum(len(frame.rows) for frame in prepared)
+    _check_enough(found, source)
+    images = np.concatenate([frame.crops for frame in prepared])
+    keypoints = np.concatenate([frame.poses for frame in prepared])
+    present = np.concatenate([frame.present for frame in prepared])
+    order = np.random.default_rng(0).permutation(found)[:people]
+    return [(images[rows], keypoints[rows], present[rows]) for rows in np.array_split(order, len(order) // _BATCH)]
+
+
+def _check_enough(people: int, source: FrameSource) -> None:
+    if people < 2 * _BATCH:
+        raise InputError(f"{source.path}: {people} people to calibrate with, expected {2 * _BATCH} or more")
 
 
 def _thinned(sequence: PoseSequence, share: float) -> PoseSequence:
@@ -129,8 +133,10 @@ def _nobody(frame: FramePoses) -> FramePoses:
     return FramePoses(frame.keypoints[:0], frame.frame_index, frame.image_name)
 
 
-def _prepared(weights: Weights, source: FrameSource, sequence: PoseSequence) -> Iterator[Prepared]:
-    refiner = PoseRefiner(weights, keypoints=sequence.keypoint_set, device="cpu", engine="torch", precision="fp32")
-    for pair in Pairing(source, sequence):
-        for frame in (sequence.frames[position] for position in pair.positions):
-            yield refiner.prepare(pair.frame.image, frame.keypoints, frame.scores)
+def _prepared(weights: Weights, source: FrameSource, sequences: list[PoseSequence]) -> Iterator[Prepared]:
+    # Only its crops are wanted; this engine takes no time to make.
+    refiner = PoseRefiner(weights, keypoints=sequences[0].keypoint_set, device="cpu", engine="torch", precision="fp32")
+    for sequence in sequences:
+        for pair in Pairing(source, sequence):
+            for frame in (sequence.frames[position] for position in pair.positions):
+                yield refiner.prepare(pair.frame.image, frame.keypoints, frame.scores)

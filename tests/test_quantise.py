@@ -230,13 +230,41 @@ def test_the_command_makes_what_is_then_used(clip: tuple[Path, Path, Path], caps
     assert "already exists" in capsys.readouterr().err
 
 
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantising that leaves the network in FP32."""
+    monkeypatch.setattr("posefix_track.quantisation.quantise", lambda *arguments: to_openvino(*arguments[:3]))
+
+
+@pytest.mark.usefixtures("cheap")
 def test_int8_far_from_fp32_is_thrown_away(
     clip: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("nncf", reason="quantising needs NNCF: pip install posefix_track[int8]")
     monkeypatch.setattr("posefix_track.quantisation.LEAST_SIMILARITY", 1.1)
     video, poses, weights = map(str, clip)
     output = tmp_path / "out.safetensors"
     assert main(["quantise", video, "--poses", poses, "--weights", weights, "-o", str(output)]) == 5
     assert "too far from FP32" in capsys.readouterr().err
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.usefixtures("cheap")
+def test_half_of_the_people_check_the_other_half(
+    clip: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, poses, weights = map(str, clip)
+    output = str(tmp_path / "out.safetensors")
+    assert main(["quantise", video, "--poses", poses, "--weights", weights, "--people", "16", "-o", output]) == 0
+    # FP32 against itself, on 16 of the 40 people in the clip.
+    assert "similarity to FP32 1.0000, median distance 0.00 px" in (printed := capsys.readouterr().out)
+    assert printed.strip().endswith("on 16 people")
+
+
+def test_a_handful_of_people_is_too_few(
+    clip: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = clip[1].read_text().splitlines(keepends=True)
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(lines[:3]))
+    assert main(["quantise", str(clip[0]), "--poses", str(few), "--weights", str(clip[2]), "--overwrite"]) == 3
+    assert "8 people to calibrate with, expected 16 or more" in capsys.readouterr().err
