@@ -26,9 +26,9 @@ def run_identity(
         "reading of the pose file": _digest(repr(contents)),
         "video" if source.kind == "video" else "image folder": _pictures(source),
         "weights": refiner.loaded.sha256[:16],
+        **{name.replace("_", " "): str(value) for name, value in {**settings, **own}.items()},
         "engine": refiner.engine_name,
         "batch size": str(refiner.people_per_call),
-        **{name.replace("_", " "): str(value) for name, value in {**settings, **own}.items()},
         "software": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }
 
