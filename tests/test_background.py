@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from posefix_track.background import in_background
+from posefix_track.background import StalledError, in_background
 from posefix_track.errors import InputError
 
 
@@ -94,3 +94,28 @@ def test_leaving_after_an_error_nobody_saw_does_not_hang() -> None:
     with in_background(failing(), 1) as items:
         assert next(items) == 1
     assert threading.active_count() == before
+
+
+def hanging(release: threading.Event) -> Iterator[int]:
+    yield 1
+    release.wait()
+    yield 2
+
+
+def test_an_item_that_takes_too_long_is_an_error() -> None:
+    release, taken = threading.Event(), []
+    with pytest.raises(StalledError), in_background(hanging(release), 1, patience_seconds=0.1) as items:
+        for item in items:
+            taken.append(item)
+    assert taken == [1]
+    release.set()
+
+
+def test_a_thread_that_hangs_is_left_behind() -> None:
+    release = threading.Event()
+    before = threading.active_count()
+    with in_background(hanging(release), 1) as items:
+        assert next(items) == 1
+    assert threading.active_count() == before + 1
+    release.set()
+    assert waited_for(lambda: threading.active_count() == before)

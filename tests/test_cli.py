@@ -116,10 +116,26 @@ def test_missing_frames_are_named_and_pass_through(
     poses.write_text("\n".join([*lines, lines[-1].replace(f'"frame":{FRAMES - 1}', '"frame":90')]) + "\n")
     assert run(poses=poses) == 3
     assert "1 of 9 frames with poses are not in" in capsys.readouterr().err and not (tmp_path / "out.jsonl").exists()
-    assert run("--max-missing", "1", poses=poses) == 4
+    assert run("--max-missing", "1", "--strict", poses=poses) == 1
+    assert run("--max-missing", "1", "--overwrite", poses=poses) == 4
     assert "frame 90: the video has 8 frames" in capsys.readouterr().err
     last = [read_poses(p).sequences[0].frames[-1].keypoints for p in (poses, tmp_path / "out.jsonl")]
     np.testing.assert_array_equal(*last)
+
+
+def test_strict_wants_everybody_looked_at(
+    run: Run, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--strict", "--frames", "1-5") == 0
+    far = tmp_path / "far.jsonl"
+    header, first, *rest = (files / "tracks.jsonl").read_text().splitlines()
+    poses = json.loads(first)
+    poses["poses"][0]["keypoints"] = [[9000 + x, y, score] for x, y, score in poses["poses"][0]["keypoints"]]
+    far.write_text("\n".join([header, json.dumps(poses), *rest]) + "\n")
+    capsys.readouterr()
+    assert run("--overwrite", poses=far) == 0
+    assert run("--overwrite", "--strict", poses=far) == 1
+    assert "passed through unchanged: 1 people outside the picture" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
