@@ -72,7 +72,8 @@ def parity(engine: Engine, inputs: Arrays, expected: npt.NDArray[np.float32], ba
 def _rows(engine: Engine, inputs: Arrays, batch: int) -> npt.NDArray[np.float32]:
     """Results of the golden rows in batches of ``batch``: [places, ROWS, K, 2]."""
     copies = max(batch, ROWS) // ROWS
-    images, keypoints, present = (np.tile(column, (copies, *[1] * (column.ndim - 1))) for column in inputs)
-    starts = range(0, copies * ROWS, batch)
-    parts = [engine(images[i : i + batch], keypoints[i : i + batch], present[i : i + batch])[0] for i in starts]
+    images, keypoints, present = inputs
+    repeated = np.arange(copies * ROWS) % ROWS
+    groups = [repeated[i : i + batch] for i in range(0, len(repeated), batch)]
+    parts = [engine(images[rows], keypoints[rows], present[rows])[0] for rows in groups]
     return np.concatenate(parts).reshape(copies, *[ROWS, *parts[0].shape[1:]])

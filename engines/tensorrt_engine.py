@@ -145,7 +145,8 @@ def stored_plan(
 
     def build() -> tuple[bytes, dict[str, Any]]:
         start = time.monotonic()
-        _log.warning("building a %s plan for %s, once; this may take minutes", f"{library.name} {precision}", key.gpu)
+        target = "any RTX GPU" if library.portable else key.gpu
+        _log.warning("building a %s %s plan for %s, once; this may take minutes", library.name, precision, target)
         data, way = build_plan(library, exported(network, input_size, joints, precision), precision)
         seconds = round(time.monotonic() - start, 1)
         return data, {"build_seconds": seconds, "built_by": way, "torch": torch.__version__}
