@@ -69,4 +69,14 @@ def _gaps(packets: npt.NDArray[np.uint8], pid: int, counters: dict[int, int]) ->
     follows = (counter == (before + has_payload) & 15) | (counter == before)
     announced = has_adaptation & (mine[:, 4] > 0) & (mine[:, 5] & 0x80 != 0)
     counters[pid] = int(counter[-1])
-    return np.asarray(rows[~(follows | announced) | (mine[:, 1] & 0x80 != 0)], np.intp)
+    return np.asarray(rows[~(follows | announced) | (mine[:, 1] & 0x80 != 0) | _torn_starts(mine)], np.intp)
+
+
+def _torn_starts(packets: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """bool [N]: packets of one PID that announce the start of a unit, without the start code that most others have."""
+    starts = (packets[:, 1] & 0x40 != 0) & (packets[:, 3] & 0x10 != 0)
+    offset = np.where(packets[:, 3] & 0x20 != 0, 5 + packets[:, 4].astype(np.int64), 4)
+    places = np.minimum(offset[:, None] + np.arange(3), _PACKET - 1)
+    has_code = (np.take_along_axis(packets, places, 1) == (0, 0, 1)).all(1)
+    is_stream = has_code[starts].mean() > 0.5 if starts.any() else False
+    return np.asarray(starts & ~has_code & is_stream)

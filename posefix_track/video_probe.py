@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import av
@@ -22,6 +22,8 @@ _FORMATS = (
 )  # fmt: skip
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FORMATS)}
 _MAX_FPS = 1000
+# The most pictures that codecs hold back for reordering.
+_REORDER = 16
 _DURATION = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)")
 
 
@@ -139,16 +141,26 @@ def _frame_count(container: InputContainer, stream: VideoStream, path: Path) -> 
     """Number of shown frames in an MP4's table.
 
     Raises:
-        InputError: samples of the table share bytes, as they do only where the table is damaged: pictures would repeat.
+        InputError: the table is damaged: samples share bytes, so that pictures would repeat, or single ones are hidden.
     """
     table = list(stream.index_entries)
     if _name(container) != "mov" or len(table) < stream.frames or not table:
         return None
     spans = sorted((entry.pos, entry.pos + entry.size) for entry in table)
-    if any(end > start for (_, end), (start, _) in pairwise(spans)):
+    hidden = [entry.is_discard for entry in table]
+    if any(end > start for (_, end), (start, _) in pairwise(spans)) or _hides_one(hidden):
         raise InputError(f"the frame table of {path} is damaged; mend it first, as by: ffmpeg -i IN -c copy OUT")
     # An edit list that hides frames also drops entries, so stream.frames (all samples) tells more than the table.
-    return len(table) - sum(entry.is_discard for entry in table)
+    return len(table) - sum(hidden)
+
+
+def _hides_one(hidden: list[bool]) -> bool:
+    """Whether a picture is hidden alone. Edit lists hide whole parts, at whose borders codecs reorder a few."""
+    parts = [(shown, len(list(run))) for shown, run in groupby(not now for now in hidden)]
+    return any(
+        not shown and count == 1 and before > _REORDER < after
+        for (_, before), (shown, count), (_, after) in zip(parts, parts[1:], parts[2:], strict=False)
+    )
 
 
 def _name(container: InputContainer) -> str:
