@@ -101,9 +101,14 @@ def crop_gflop(subject: Subject) -> float:
     return float(counter.get_total_flops()) / 1e9
 
 
-def peak_gflops(device: str, precision: str, seconds: float = 1.0) -> float:
-    """What the machine reaches in a large matrix product of ``precision``; of FP32 for INT8."""
-    size, kind = _PEAK_SIZE[device.split(":")[0]], _PEAK_KINDS[precision]
+def peak_gflops(device: str, precisions: Sequence[str], seconds: float = 1.0) -> dict[str, float]:
+    """What the machine reaches in a large matrix product of each precision; of FP32 for INT8."""
+    measured = {kind: _product_gflops(device, kind, seconds) for kind in {_PEAK_KINDS[p] for p in precisions}}
+    return {precision: measured[_PEAK_KINDS[precision]] for precision in precisions}
+
+
+def _product_gflops(device: str, kind: torch.dtype, seconds: float) -> float:
+    size = _PEAK_SIZE[device.split(":")[0]]
     a, b = (torch.randn(size, size).to(device, kind) for _ in range(2))
     times: list[float] = []
     while sum(times) < seconds or len(times) < 3:
@@ -170,9 +175,9 @@ def _report(arguments: argparse.Namespace) -> str:
     batches = [(subject.inputs[0][:n], subject.inputs[1][:n], subject.inputs[2][:n]) for n in arguments.batches]
     rows = [m for batch in batches for m in measure(engines, reference, batch, arguments.seconds)]
     device = engines[0].name.split()[1]
-    peaks = {p: peak_gflops(device, p) for p in {engine.name.split()[-1] for engine in engines}}
+    peaks = peak_gflops(device, sorted({engine.name.split()[-1] for engine in engines}))
     gflop = crop_gflop(subject)
-    known = ", ".join(f"{p} {g:.0f} GFLOP/s" for p, g in sorted(peaks.items()))
+    known = ", ".join(f"{p} {g:.0f} GFLOP/s" for p, g in peaks.items())
     notes = [f"{gflop:.2f} GFLOP a crop; peak of a matrix product: {known}", *(f"not here: {why}" for why in missing)]
     return "\n".join([table(sorted(rows, key=lambda m: (m.engine, m.batch)), gflop, peaks), "", *notes])
 

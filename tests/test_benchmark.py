@@ -79,9 +79,11 @@ def test_operations_are_counted_twice_a_multiplication() -> None:
     assert crop_gflop(SUBJECT) == pytest.approx(16 * 32 * 8 * 27 * 2 / 1e9)
 
 
-def test_the_peak_is_above_what_a_small_product_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_is_held_against_the_peak_of_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.benchmark._PEAK_SIZE", {"cpu": 256})
-    assert peak_gflops("cpu", "fp32", 0.01) > 0.1
+    found = peak_gflops("cpu", ["bf16", "fp32", "int8"], 0.01)
+    assert [*found] == ["bf16", "fp32", "int8"]
+    assert found["int8"] == found["fp32"] > 0.1 < found["bf16"]
 
 
 def test_what_cannot_run_here_is_named() -> None:
