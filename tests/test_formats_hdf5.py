@@ -1,8 +1,10 @@
 """HDF5 files of SLEAP and DeepLabCut: nothing but poses changes, and hostile files are refused."""
 
+import contextlib
 import io
 import json
 import pickle
+import random
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -201,6 +203,19 @@ def test_claimed_sizes_are_not_believed(tmp_path: Path) -> None:
         file.create_dataset("tracks", (10**6, 2, 17, 10**4), "f8", chunks=(1, 2, 17, 1))
     with pytest.raises(InputError, match="claims"):
         read_poses(path)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_flipped_bytes_are_refused_or_kept(seed: int, tmp_path: Path) -> None:
+    rng = random.Random(seed)
+    data = bytearray(FILES[rng.choice([*FILES])](tmp_path).read_bytes())
+    for _ in range(rng.choice([1, 4, 64])):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    (tmp_path / "damaged.h5").write_bytes(data)
+    with contextlib.suppress(PosefixError):
+        poses = read_poses(tmp_path / "damaged.h5")
+        poses.write(tmp_path / "out.h5", moved(poses, 0))
+        assert (tmp_path / "out.h5").read_bytes() == data
 
 
 @pytest.mark.parametrize("name", ["sleap_h5", "deeplabcut_h5"])

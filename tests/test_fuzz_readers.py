@@ -26,7 +26,8 @@ def test_damaged_files_are_written_back_or_refused(tmp_path: Path) -> None:
 
 
 def test_every_format_is_fuzzed() -> None:
-    assert {seed.format for seed in seeds()} == set(FORMATS)
+    # HDF5 is no text; tests/test_formats_hdf5.py damages it.
+    assert {seed.format for seed in seeds()} == {name for name in FORMATS if not name.endswith("_h5")}
 
 
 def test_a_bug_in_a_reader_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

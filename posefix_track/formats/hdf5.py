@@ -52,7 +52,7 @@ def opened(path: Path, data: bytes, buffer: io.BytesIO | None = None) -> Iterato
         with h5py.File(buffer or io.BytesIO(data), "r" if buffer is None else "r+") as file:
             yield file
     # h5py has no error of its own; these are what it makes of the library's.
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise InputError(f"{path}: not a valid HDF5 file ({str(error)[:100]})") from error
 
 
@@ -84,7 +84,7 @@ def texts_of(values: Any) -> list[str]:
     return [v.decode("utf-8", "surrogateescape") if isinstance(v, bytes) else str(v) for v in np.ravel(values).tolist()]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hdf5PoseFile(PoseFile):
     """A pose file whose numbers stand in data sets.
 
