@@ -21,15 +21,16 @@ from engines.quantise import quantise, serialised
 from engines.quantised import quantised_facts, read_quantised, write_quantised
 from posefix_track.cli import main
 from posefix_track.demo import tracked
-from posefix_track.errors import InputError
+from posefix_track.errors import InputError, ResourceError
 from posefix_track.figures import render_clip
 from posefix_track.formats import write_native
 from posefix_track.keypoints import COCO_17
 from posefix_track.network import NetworkConfig, PoseFix
 from posefix_track.poses import FramePoses, PoseSequence
 from posefix_track.quantisation import _thinned, agreement
+from posefix_track.refiner import PoseRefiner
 from posefix_track.video import VideoWriter
-from posefix_track.weights import SHIPPED, find_quantised, load_weights, quantised_path, save_weights
+from posefix_track.weights import SHIPPED, Weights, find_quantised, load_weights, quantised_path, save_weights
 
 SIZE, JOINTS = (64, 64), 19
 CONFIG = NetworkConfig("resnet18", input_size=SIZE, head_channels=(32, 32, 32))
@@ -160,6 +161,11 @@ def test_int8_of_other_weights_is_not_used(
     with caplog.at_level(logging.WARNING):
         assert find_quantised(weights) is None
     assert "made from other weights" in caplog.text
+
+
+def test_int8_is_not_replaced_where_weights_have_no_such_form(network: PoseFix) -> None:
+    with pytest.raises(ResourceError, match="posefix-track quantise"):
+        PoseRefiner(Weights(network, {}, ""), engine="openvino", device="cpu", precision="int8")
 
 
 def test_a_damaged_int8_file_beside_weights_is_named(network: PoseFix, tmp_path: Path) -> None:
