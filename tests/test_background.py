@@ -96,26 +96,28 @@ def test_leaving_after_an_error_nobody_saw_does_not_hang() -> None:
     assert threading.active_count() == before
 
 
-def hanging(release: threading.Event) -> Iterator[int]:
-    yield 1
-    release.wait()
-    yield 2
+def hanging(release: threading.Event, ended: threading.Event) -> Iterator[int]:
+    try:
+        yield 1
+        release.wait()
+    finally:
+        ended.set()
 
 
 def test_an_item_that_takes_too_long_is_an_error() -> None:
-    release, taken = threading.Event(), []
-    with pytest.raises(StalledError), in_background(hanging(release), 1, patience_seconds=0.1) as items:
+    release, ended, taken = threading.Event(), threading.Event(), []
+    with pytest.raises(StalledError), in_background(hanging(release, ended), 1, patience_seconds=0.1) as items:
         for item in items:
             taken.append(item)
     assert taken == [1]
     release.set()
+    assert waited_for(ended.is_set)
 
 
 def test_a_thread_that_hangs_is_left_behind() -> None:
-    release = threading.Event()
-    before = threading.active_count()
-    with in_background(hanging(release), 1) as items:
+    release, ended = threading.Event(), threading.Event()
+    with in_background(hanging(release, ended), 1) as items:
         assert next(items) == 1
-    assert threading.active_count() == before + 1
+    assert not ended.is_set()
     release.set()
-    assert waited_for(lambda: threading.active_count() == before)
+    assert waited_for(ended.is_set)
