@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from engines import Engine
+from engines.engine import EngineError
 from posefix_track.crops import CropTransform
 from posefix_track.errors import ResourceError
 from posefix_track.network import STRIDE, NetworkConfig, similarity_spread
@@ -133,6 +134,8 @@ def _gpu_errors_named() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise
+    except EngineError as error:
+        raise ResourceError(str(error)) from error
     except RuntimeError as error:
         text = str(error).splitlines()[0] if str(error) else ""
         # cuDNN and cuBLAS run out of memory with words of their own.

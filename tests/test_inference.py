@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engines.engine import EngineError
 from engines.torch_engine import TorchEngine
 from posefix_track import inference
 from posefix_track.errors import ResourceError
@@ -20,6 +21,8 @@ from posefix_track.weights import Weights
 CONFIG = NetworkConfig("resnet18", input_size=(64, 64), head_channels=(16, 16, 16))
 # Image pixels: one grey level in a crop, and other summation orders, on a random network with sharp heatmaps.
 PLACES_AGREE_PX = 0.1
+
+UNTRAINED = Weights(PoseFix(NetworkConfig(input_size=(32, 32))), {}, "0" * 64)
 
 Float = npt.NDArray[np.float32]
 
@@ -102,6 +105,11 @@ def test_a_failing_gpu_is_named(weights: Weights) -> None:
         PoseRefiner(weights, engine=SmallMemory(0, error))(noise(), people(1))
 
 
+def test_what_an_engine_says_itself_is_passed_on(weights: Weights) -> None:
+    with pytest.raises(ResourceError, match=r"^no memory; free some$"):
+        PoseRefiner(weights, engine=SmallMemory(0, EngineError("no memory; free some")))(noise(), people(1))
+
+
 def test_other_errors_of_an_engine_stay_what_they_are(weights: Weights) -> None:
     with pytest.raises(RuntimeError, match=r"^my own mistake$"):
         PoseRefiner(weights, engine=SmallMemory(0, RuntimeError("my own mistake")))(noise(), people(1))
@@ -134,11 +142,9 @@ def test_a_device_gives_the_hosts_answers(weights: Weights, monkeypatch: pytest.
 @settings(max_examples=15, deadline=None)
 def test_batches_in_flight_come_back_in_order(counts: list[int], max_latency: int) -> None:
     """And nobody waits for more frames than was allowed: the next frame is asked for only then."""
-    torch.manual_seed(0)
-    loaded = Weights(PoseFix(NetworkConfig(input_size=(32, 32))), {}, "0" * 64)
     with pytest.MonkeyPatch.context() as monkeypatch:
         on_device(monkeypatch)
-        refiner = PoseRefiner(loaded, engine=Echo(), flip=False)
+        refiner = PoseRefiner(UNTRAINED, engine=Echo(), flip=False)
         frames = [(noise(), people(count, seed=i)) for i, count in enumerate(counts)]
         asked = 0
 
