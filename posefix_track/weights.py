@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from engines.engine import EngineError
 from engines.quantised import quantised_facts
 from posefix_track.downloads import fetch_weights, is_url
-from posefix_track.errors import InputError, PosefixError
+from posefix_track.errors import InputError, PosefixError, ResourceError
 from posefix_track.network import NetworkConfig, PoseFix
 from posefix_track.weights_header import WeightsHeader, read_header
 
@@ -95,13 +95,21 @@ def find_quantised(weights: Weights) -> Path | None:
 
 
 def save_weights(path: Path, network: PoseFix, info: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:
-    """Write a weights file atomically. ``info`` says what the weights were trained on and how they score."""
+    """Write a weights file atomically. ``info`` says what the weights were trained on and how they score.
+
+    Raises:
+        ResourceError: it cannot be written; what was there before is intact.
+    """
     tensors = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     tensors = {n: _stored(t, dtype).contiguous() if t.is_floating_point() else t for n, t in tensors.items()}
     metadata = {"format": _FORMAT, "config": json.dumps(network.config.to_dict()), "info": json.dumps(info)}
     temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, metadata)
-    temporary.replace(path)
+    try:
+        save_file(tensors, temporary, metadata)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise ResourceError(f"{path}: cannot be written: {error}; make room, or choose another place") from error
 
 
 def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -15,6 +15,7 @@ import torch
 import trainer.progress as progress_module
 from posefix_track.errors import InputError, ResourceError
 from posefix_track.network import PoseFix
+from posefix_track.weights import save_weights
 from tests.training_data import recipe, write_training_data
 from trainer.checkpoints import differing_settings, load_checkpoint, save_checkpoint
 from trainer.picture_grid import picture_grid
@@ -157,6 +158,13 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(tmp_path: Path, small_dis
         save_checkpoint(path, {"step": 2, "tensor": torch.ones(100_000)})
     assert load_checkpoint(path)["step"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_full_disk_leaves_the_last_weights_intact(tmp_path: Path, small_disk: None) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"the last ones")
+    with pytest.raises(ResourceError, match=r"w\.safetensors: cannot be written"):
+        save_weights(tmp_path / "w.safetensors", PoseFix(recipe().network), {})
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"the last ones"]
 
 
 def test_a_changed_recipe_is_named_when_a_run_goes_on(tmp_path: Path) -> None:
