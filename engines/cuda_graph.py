@@ -24,7 +24,7 @@ class CudaGraph:
 
     def __init__(self, function: Callable[..., Outputs], inputs: tuple[Tensor, ...], pool: Any, exact: bool) -> None:
         here = torch.cuda.current_stream()
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(here)
         with _fastest_convolutions(exact):
             with torch.cuda.stream(side):

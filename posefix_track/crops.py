@@ -72,7 +72,7 @@ class CropTransform:
             source = image
             if factor > 1:
                 part = image[y : y + height * factor, x : x + width * factor]
-                source = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+                source = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
             _warp(source, matrix, crop)
         return crops
 

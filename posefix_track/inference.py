@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from engines import Engine
-from engines.engine import EngineError
+from engines.engine import EngineError, TensorEngine
 from posefix_track.crops import CropTransform
 from posefix_track.errors import ResourceError
 from posefix_track.network import STRIDE, NetworkConfig, similarity_spread
@@ -50,11 +50,12 @@ class Inference:
     """
 
     def __init__(self, engine: Engine, config: NetworkConfig, flip: bool, people_per_call: int | None = None) -> None:
-        self._place = place_of(engine)
+        # Either place takes back the crops that it has made, and no others.
+        self._place: Any = place_of(engine)
         self._config, self._flip = config, flip
         self._spread: Float = similarity_spread(config).numpy() * STRIDE
         self.people_per_call = people_per_call or max(engine.max_batch // (2 if flip else 1), 1)
-        self.asynchronous = self._place.asynchronous
+        self.asynchronous: bool = self._place.asynchronous
 
     def crop(self, transform: CropTransform, image: Image) -> Any:
         """Crops of all people of an image, for ``joined``; may run in another thread than everything else."""
@@ -123,7 +124,7 @@ def place_of(engine: Engine) -> OnHost | OnDevice:
     """On the GPU where the engine takes tensors there, else on the host."""
     device = getattr(engine, "device", None)
     if isinstance(device, torch.device) and device.type == "cuda" and hasattr(engine, "run"):
-        return OnDevice(engine, device)
+        return OnDevice(cast(TensorEngine, engine), device)
     return OnHost(engine)
 
 

@@ -74,7 +74,9 @@ class OnDevice:
 
     def __init__(self, engine: TensorEngine, device: torch.device) -> None:
         self._engine, self._device = engine, device
-        self._crops = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._crops: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._crops = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
     def crop(self, transform: CropTransform, image: Image, antialias: bool) -> DeviceCrops:
