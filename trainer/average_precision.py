@@ -73,7 +73,7 @@ def object_similarity(keypoints: Float64, people: Truth, sigmas: Float64) -> Flo
     apart = keypoints[:, None] - people.keypoints
     low, size = people.bbox_xywh[:, None, :2], people.bbox_xywh[:, None, 2:]
     outside = np.maximum(low - size - keypoints[:, None], 0) + np.maximum(keypoints[:, None] - low - 2 * size, 0)
-    some = people.labelled.any(1)
+    some = np.asarray(people.labelled.any(1))
     apart = np.where(some[:, None, None], apart, outside)
     error = (apart**2).sum(-1) / (2 * sigmas) ** 2 / (people.area[:, None] + np.spacing(1)) / 2
     counted = people.labelled | ~some[:, None]

@@ -142,7 +142,7 @@ def _sum(values: Tensor) -> Tensor:
 
 def _joint_batch_norms(module: nn.Module) -> nn.Module:
     if next(module.parameters()).is_cuda:
-        return cast(nn.Module, nn.SyncBatchNorm.convert_sync_batchnorm(module))
+        return cast(nn.Module, nn.SyncBatchNorm.convert_sync_batchnorm(module))  # type: ignore[no-untyped-call]
     for part in module.modules():
         if type(part) is nn.BatchNorm2d:
             # Nothing but the arithmetic of forward differs.

@@ -47,8 +47,9 @@ class Progress:
             if not header:
                 writer.writeheader()
             writer.writerow(row)
-        for key, value in values.items() if self._board else ():
-            self._board.add_scalar(f"{name}/{key}", value, step)
+        if self._board:
+            for key, value in values.items():
+                self._board.add_scalar(f"{name}/{key}", value, step)
 
     def pictures(self, step: int, grid: Image) -> None:
         """Show a BGR picture [H, W, 3]."""
@@ -99,7 +100,7 @@ class DataWait:
     def _now(self) -> Any:
         if not self._cuda:
             return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event
 
@@ -109,7 +110,7 @@ def _board(folder: Path, first: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ResourceError('--tensorboard needs: pip install -e ".[train]"') from error
-    return SummaryWriter(str(folder), purge_step=first or None)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=first or None)
 
 
 def _header(path: Path) -> list[str]:

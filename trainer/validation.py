@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from posefix_track.errors import InputError
@@ -23,6 +24,7 @@ from trainer.people import AREA_SHARE, to_union
 from trainer.recipe import ValidationConfig
 
 Scores = dict[str, float]
+Float32 = npt.NDArray[np.float32]
 # COCO results by image.
 Rows = dict[Hashable, list[dict[str, Any]]]
 
@@ -38,11 +40,14 @@ class NetworkEngine:
         self._device = next(network.parameters()).device
 
     @torch.inference_mode()
-    def __call__(self, *inputs: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def __call__(
+        self, images: npt.NDArray[np.uint8], keypoints: Float32, present: npt.NDArray[np.bool_]
+    ) -> tuple[Float32, Float32]:
         """Crops, poses and presence -> refined poses and expected similarity."""
-        tensors = [torch.from_numpy(np.ascontiguousarray(column)).to(self._device) for column in inputs]
-        keypoints, expected_ks = self._network(*tensors)
-        return keypoints.cpu().numpy(), expected_ks.cpu().numpy()
+        columns = (images, keypoints, present)
+        tensors = [torch.from_numpy(np.ascontiguousarray(column)).to(self._device) for column in columns]
+        refined, expected_ks = self._network(*tensors)
+        return refined.cpu().numpy(), expected_ks.cpu().numpy()
 
 
 @dataclass(frozen=True)
