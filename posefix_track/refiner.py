@@ -223,7 +223,9 @@ class PoseRefiner:
         expected[rows, theirs] = similarity[:, ours]
         # An absent joint may be NaN, and its share is 0 or 1: np.where, not a weighted sum, decides about those.
         before, whole = keypoints[rows, theirs], (share >= 1)[:, ours, None]
-        after = np.where(whole, positions[:, ours], before + share[:, ours, None] * (positions[:, ours] - before))
+        # Nor may one that is infinite get into the sum.
+        start = np.where(np.isfinite(before), before, 0)
+        after = np.where(whole, positions[:, ours], start + share[:, ours, None] * (positions[:, ours] - start))
         keypoints[rows, theirs] = np.where(moved[:, ours, None], after, before)
         self._move_derived(frame.keypoints, keypoints, refined)
         considered = np.zeros(len(keypoints), bool)
