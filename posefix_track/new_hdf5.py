@@ -30,7 +30,7 @@ def sleap_h5(sequence: PoseSequence, name: str) -> dict[str, bytes]:
         file["tracks"], file["point_scores"] = points[:, :2], points[:, 2]
         file["instance_scores"], file["track_occupancy"] = persons, occupancy
         file["node_names"] = [joint.encode() for joint in sequence.keypoint_set.joints]
-        file["track_names"] = np.array([str(key).encode("utf-8", "surrogateescape") for key in tracks], dtype="S")
+        file["track_names"] = np.array([str(key).encode("utf-8", "surrogatepass") for key in tracks], dtype="S")
     return {name: buffer.getvalue()}
 
 

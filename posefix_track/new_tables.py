@@ -39,7 +39,7 @@ def _cells(joints: npt.NDArray[np.float64]) -> list[float | str]:
 def _csv(rows: Iterable[Iterable[object]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    return text.getvalue().encode("utf-8", "surrogatepass")
 
 
 def individuals(sequence: PoseSequence) -> list[str]:

@@ -45,34 +45,30 @@ def refiner(engine: FiniteEngine | None = None) -> PoseRefiner:
     return PoseRefiner(LOADED, engine=engine or FiniteEngine(), flip=False)
 
 
-any_float = st.floats(width=32, allow_nan=True, allow_infinity=True)
+ODD_NUMBERS = np.float32([np.nan, np.inf, -np.inf, 0, -0.0, 1e-45, -1e9, 1e9, 199.5])
 
 
-def poses_of(values: Any, count: int) -> st.SearchStrategy[npt.NDArray[np.float32]]:
-    flat = st.lists(values, min_size=count * 34, max_size=count * 34)
-    return flat.map(lambda numbers: np.array(numbers, np.float32).reshape(count, 17, 2))
-
-
-@settings(max_examples=40, deadline=None)
-@given(keypoints=poses_of(st.one_of(any_float, st.floats(0, 200, width=32)), 2), seed=st.integers(0, 99))
-def test_joints_that_are_no_numbers_are_absent_and_stay_as_they_are(
-    keypoints: npt.NDArray[np.float32], seed: int
-) -> None:
-    scores = np.random.default_rng(seed).choice(np.float32([np.nan, np.inf, -1, 0, 0.5]), (2, 17))
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), odd=st.floats(0, 1))
+def test_joints_that_are_no_numbers_are_absent_and_stay_as_they_are(seed: int, odd: float) -> None:
+    rng = np.random.default_rng(seed)
+    keypoints = np.where(rng.random((2, 17, 2)) < odd, rng.choice(ODD_NUMBERS, (2, 17, 2)), people(2, seed=seed))
+    scores = rng.choice(np.float32([np.nan, np.inf, -1, 0, 0.5]), (2, 17))
     result = refiner()(IMAGE, keypoints, scores)
     absent = ~np.isfinite(keypoints).all(-1) | ~(scores > 0)
     np.testing.assert_array_equal(result.keypoints[absent], keypoints[absent])
     assert np.isfinite(result.keypoints[~absent]).all()
 
 
-@settings(max_examples=40, deadline=None)
-@given(keypoints=poses_of(st.floats(-1e9, 1e9, width=32), 3))
-def test_joints_anywhere_give_finite_joints(keypoints: npt.NDArray[np.float32]) -> None:
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), reach=st.sampled_from([3e2, 1e4, 1e9]))
+def test_joints_anywhere_give_finite_joints(seed: int, reach: float) -> None:
+    keypoints = np.random.default_rng(seed).uniform(-reach, reach, (3, 17, 2)).astype(np.float32)
+    keypoints[2] += np.float32(3 * reach)
     result = refiner()(IMAGE, keypoints)
     assert np.isfinite(result.keypoints).all()
-    outside = ~((keypoints >= 0) & (keypoints < 200)).all(-1).any(-1)
-    boxes_outside = outside & ((keypoints.min(1) > 400).any(-1) | (keypoints.max(1) < -400).any(-1))
-    np.testing.assert_array_equal(result.keypoints[boxes_outside], keypoints[boxes_outside])
+    # The third person is wholly outside of the picture.
+    np.testing.assert_array_equal(result.keypoints[2], keypoints[2])
 
 
 @pytest.mark.parametrize("present", [0, 1, 2])

@@ -14,6 +14,6 @@ def rounded_joints(frame: FramePoses) -> npt.NDArray[np.float64]:
     present = frame.present
     xy = np.where(present[..., None], frame.keypoints, 0).astype(np.float64).round(2)
     xy[present & (xy == 0).all(-1)] = _LEAST_COORDINATE
-    given = np.ones(present.shape) if frame.scores is None else np.nan_to_num(frame.scores.astype(np.float64))
+    given = np.ones(present.shape) if frame.scores is None else np.nan_to_num(frame.scores).astype(np.float64)
     scores = np.where(present, np.maximum(given.round(4), _LEAST_SCORE), 0)
     return np.concatenate([xy, scores[..., None]], axis=-1)
