@@ -1,10 +1,8 @@
 """Files that were made to do harm: nothing in them runs, nothing outside is opened, nothing fills the memory."""
 
-import ast
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -27,50 +25,7 @@ from posefix_track.weights import load_weights, save_weights
 from posefix_track.weights_header import read_header
 from tests.clips import Clip
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("posefix_track", "engines", "trainer", "eval", "benchmarks")
-FILES = sorted(file for folder in PACKAGES for file in (ROOT / folder).rglob("*.py"))
 CONFIG = NetworkConfig(input_size=(64, 64), head_channels=(16, 16, 16))
-
-# --- the code ---
-
-# Calls that run what a file says; torch.load and numpy.load are looked at more closely.
-FORBIDDEN = {
-    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads", "dill.load",
-    "cloudpickle.load", "joblib.load", "marshal.load", "marshal.loads", "shelve.open", "yaml.load", "yaml.unsafe_load",
-    "pd.read_pickle", "pandas.read_pickle", "torch.hub.load", "tempfile.mktemp",
-}  # fmt: skip
-FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}
-
-
-def faults(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            yield from (f"line {node.lineno}: import {n}" for n in names if n.split(".")[0] in FORBIDDEN_MODULES)
-        if isinstance(node, ast.Call):
-            name, options = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
-            is_unsafe = (
-                name in FORBIDDEN
-                or (name == "torch.load" and options.get("weights_only") != "True")
-                or options.get("allow_pickle", "False") != "False"
-                or options.get("shell", "False") != "False"
-            )
-            if is_unsafe:
-                yield f"line {node.lineno}: {name}"
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_code_runs_what_a_file_says(path: Path) -> None:
-    assert list(faults(path.read_text())) == []
-
-
-@pytest.mark.parametrize("source", ["import pickle", "from yaml import load", "eval(x)", "torch.load(p)",
-                                    "np.load(p, allow_pickle=True)", "torch.load(p, weights_only=False)",
-                                    "subprocess.run(c, shell=True)"])  # fmt: skip
-def test_the_search_finds_what_it_looks_for(source: str) -> None:
-    assert len(list(faults(source))) == 1
-
 
 # --- weights ---
 

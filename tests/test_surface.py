@@ -70,9 +70,12 @@ def keyword(node: ast.AST, name: str) -> str:
     return next((ast.unparse(k.value) for k in keywords if k.arg == name), "")
 
 
+PICKLING = ("pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml")
+
+
 def forbidden(node: ast.AST) -> str:
     """What is wrong with a node, "" if nothing is."""
-    if any(name.split(".")[0] in ("pickle", "cPickle", "dill", "marshal", "shelve") for name in imported(node)):
+    if any(name.split(".")[0] in PICKLING for name in imported(node)):
         return "pickled data is code"
     if "eval" in bound(node):
         return "`import eval` hides the built-in: import from its modules"
@@ -98,6 +101,7 @@ def test_no_file_runs_data_as_code_or_hides_a_builtin(path: Path) -> None:
     [
         "import pickle",
         "from pickle import loads",
+        "import yaml",
         "import eval",
         "import eval.oks",
         "from x import y as eval",

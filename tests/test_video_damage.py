@@ -1,5 +1,6 @@
 """Damaged videos: told, never raised, and no pose ever meets a picture that is not its own."""
 
+import json
 from pathlib import Path
 
 import av
@@ -7,12 +8,16 @@ import numpy as np
 import pytest
 
 from benchmarks.video_mutants import CLIPS, DAMAGES, Tally, mutated, new_reader, numbered_poses, refined, touched_groups
+from posefix_track.cli import main
 from posefix_track.errors import InputError
+from posefix_track.formats import read_poses, write_native
+from posefix_track.network import NetworkConfig, PoseFix
 from posefix_track.pairing import Pairing
 from posefix_track.poses import PoseSequence
 from posefix_track.transport_stream import transport_faults
 from posefix_track.video import VideoFile, open_source
 from posefix_track.video_probe import probe
+from posefix_track.weights import save_weights
 from tests.clips import FRAMES, VFR, Clip, cut_end, number_on, with_sound
 
 READER = new_reader()
@@ -170,3 +175,17 @@ def test_first_frame_may_be_damaged(tmp_path: Path) -> None:
     frames = list(open_source(path))
     assert [number_on(frame.image) for frame in frames] == [frame.index for frame in frames]
     assert frames[0].index > 0 and frames[-1].index == FRAMES - 1
+
+
+def test_command_line_passes_poses_through_and_exits_with_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_weights(tmp_path / "random.safetensors", PoseFix(NetworkConfig(input_size=(64, 64))), {})
+    write_native(tmp_path / "in.jsonl", numbered_poses(), {"path": "lossy.mkv"})
+    options = ["--weights", tmp_path / "random.safetensors", "--engine", "torch", "--no-gate"]
+    files = [lossy(tmp_path), "--poses", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl"]
+    command = [*files, *options]
+    assert main([str(part) for part in command]) == 4
+    assert "damaged from frame 22 on" in capsys.readouterr().err
+    before, after = (read_poses(tmp_path / name).sequences[0].frames for name in ("in.jsonl", "out.jsonl"))
+    same = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if (a.keypoints == b.keypoints).all()]
+    report = json.loads((tmp_path / "out.jsonl.report.json").read_text())
+    assert {22, 23} <= set(same) and len(same) == report["missing_frames"] < FRAMES // 2
