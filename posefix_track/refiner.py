@@ -230,7 +230,9 @@ class PoseRefiner:
         self._move_derived(frame.keypoints, keypoints, refined)
         considered = np.zeros(len(keypoints), bool)
         considered[frame.rows] = True
-        shift = np.where(refined, np.linalg.norm(keypoints - frame.keypoints, axis=-1), 0).astype(np.float32)
+        zeros = np.zeros_like(keypoints)
+        way = np.subtract(keypoints, frame.keypoints, out=zeros, where=np.broadcast_to(refined[..., None], zeros.shape))
+        shift = np.linalg.norm(way, axis=-1).astype(np.float32)
         return RefinedPoses(keypoints, expected, refined, shift, considered)
 
     def _share(self, present: Bool, expected_ks: Float) -> Float:
