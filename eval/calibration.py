@@ -34,6 +34,7 @@ class JudgedJoints:
         refined: float64 [J, 2], the network's.
         truth: float64 [J, 2].
         expected_ks: float64 [J, 2] in [0, 1], of the refined and of the tracker's position.
+        distance: float64 [J] between tracker and network, in standard deviations of keypoint similarity.
         area: float64 [J] of the person in square pixels; sigma: float64 [J], the joint's OKS constant.
     """
 
@@ -41,6 +42,7 @@ class JudgedJoints:
     refined: Float64
     truth: Float64
     expected_ks: Float64
+    distance: Float64
     area: Float64
     sigma: Float64
 
@@ -124,7 +126,8 @@ def reliability(expected: Float64, true: Float64) -> Reliability:
 def gate_results(joints: JudgedJoints, gates: Sequence[Gate]) -> list[GateResult]:
     """The tracker, the network without a gate, every gate, and the oracle that takes the better of both each time."""
     shares = {"tracker": np.zeros(len(joints.before)), "no gate": np.ones(len(joints.before))}
-    shares |= {str(gate): gate.share(joints.expected_ks.astype(np.float32)).astype(np.float64) for gate in gates}
+    seen = joints.expected_ks.astype(np.float32), joints.distance.astype(np.float32)
+    shares |= {str(gate): gate.share(*seen).astype(np.float64) for gate in gates}
     before = joints.similarity(joints.before)
     shares["oracle"] = (joints.similarity(joints.refined) > before).astype(np.float64)
     return [_result(name, joints, before, share) for name, share in shares.items()]
@@ -153,6 +156,7 @@ def _of_image(
         refined=answers.keypoints[judged].astype(np.float64),
         truth=people.keypoints[rows][judged],
         expected_ks=answers.expected_ks[judged].astype(np.float64),
+        distance=answers.distance[judged].astype(np.float64),
         area=people.area[rows][person],
         sigma=comparison.keypoint_set.sigmas[joint],
     )

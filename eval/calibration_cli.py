@@ -12,8 +12,12 @@ from eval.diagnose_files import read_comparison
 from posefix_track.gate import Gate
 from posefix_track.refiner import PoseRefiner
 
-MARGINS = (-0.05, 0.0, 0.02, 0.05, 0.1)
-WIDTHS = (0.0, 0.05, 0.1)
+GATES = tuple(
+    Gate(margin, width, slope)
+    for slope in (0.0, 0.1, 0.2)
+    for width in (0.0, 0.05, 0.15)
+    for margin in (-0.1, 0.0, 0.03)
+)
 
 
 def add_calibration_parser(commands: Any, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -34,7 +38,7 @@ def calibrate(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     refiner = PoseRefiner(arguments.weights, keypoints=keypoints)
     joints = judged_joints(arguments.gt, arguments.poses, arguments.images, refiner)
     sides = _sides(joints)
-    gates = gate_results(joints, [Gate(margin, width) for width in WIDTHS for margin in MARGINS])
+    gates = gate_results(joints, GATES)
     if arguments.plot is not None:
         _plot(sides, arguments.plot)
     content = {
@@ -68,8 +72,8 @@ def _side_text(name: str, side: Reliability) -> str:
 
 
 def _gate_text(gates: list[GateResult]) -> str:
-    head = f"{'rule':30}{'mean KS':>9}{'good':>9}{'harm':>9}{'healed':>9}"
-    rows = [f"{g.name:30}{g.similarity:9.4f}{g.good:9.2%}{g.harm:9.2%}{g.healed:9.2%}" for g in gates]
+    head = f"{'rule':38}{'mean KS':>9}{'good':>9}{'harm':>9}{'healed':>9}"
+    rows = [f"{g.name:38}{g.similarity:9.4f}{g.good:9.2%}{g.harm:9.2%}{g.healed:9.2%}" for g in gates]
     return "\n".join([head, *rows])
 
 

@@ -41,6 +41,7 @@ class Inference:
     Attributes:
         people_per_call: people in one engine call; halved, for good, whenever the GPU's memory does not take a call.
         asynchronous: whether work goes on between ``start`` and the call of what it returns.
+        spread: float32 [K], standard deviation of keypoint similarity in crop pixels.
 
     Args:
         engine: with ``run`` and a CUDA ``device``, images go to that GPU once and come back as coordinates.
@@ -53,7 +54,7 @@ class Inference:
         # Either place takes back the crops that it has made, and no others.
         self._place: Any = place_of(engine)
         self._config, self._flip = config, flip
-        self._spread: Float = similarity_spread(config).numpy() * STRIDE
+        self.spread: Float = similarity_spread(config).numpy() * STRIDE
         self.people_per_call = people_per_call or max(engine.max_batch // (2 if flip else 1), 1)
         self.asynchronous: bool = self._place.asynchronous
 
@@ -115,7 +116,7 @@ class Inference:
         def result() -> Outputs:
             (plain, mirrored), (expected, expected_mirrored) = (np.split(column, 2) for column in _waited(both))
             back = Outputs(_mirror(mirrored, width)[:, order], expected_mirrored[:, order])
-            return _merged(Outputs(plain, expected), back, self._spread)
+            return _merged(Outputs(plain, expected), back, self.spread)
 
         return result
 

@@ -52,10 +52,12 @@ class Answers:
     Attributes:
         keypoints: float32 [N, K, 2], refined positions in image pixels.
         expected_ks: float32 [N, K, 2], similarity to the truth expected of the refined and of the caller's joint.
+        distance: float32 [N, K] between both, in standard deviations of keypoint similarity.
     """
 
     keypoints: Float
     expected_ks: Float
+    distance: Float
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class PoseRefiner:
         precision: "auto" for the fastest that the engine was found accurate with, or "fp32", "fp16", "bf16", "int8".
         flip: also look at the mirrored crop and average; twice the work, more accurate.
         gate: keep an input joint wherever the network expects it to be nearer to the truth than its own.
-        gate_margin, gate_width: see ``posefix_track.gate.Gate``.
+        gate_rule: by how much nearer, see ``posefix_track.gate.Gate``.
         fill_missing: also give joints that the input lacks.
         batch_size: people per engine call; None for the engine's choice.
 
@@ -71,8 +71,7 @@ class PoseRefiner:
     precision: str = "auto"
     flip: bool = True
     gate: bool = True
-    gate_margin: float = 0.0
-    gate_width: float = 0.05
+    gate_rule: Gate = field(default_factory=Gate)
     fill_missing: bool = False
     batch_size: int | None = None
     config: NetworkConfig = field(init=False)
@@ -132,9 +131,11 @@ class PoseRefiner:
         ours = np.flatnonzero(self._from_caller >= 0)
         cells = frame.rows[:, None], self._from_caller[ours]
         shape = frame.keypoints.shape
-        answers = Answers(np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
+        answers = Answers(*(np.full(size, np.nan, np.float32) for size in (shape, shape, shape[:2])))
         answers.keypoints[cells] = frame.transform.to_image(outputs.keypoints)[:, ours]
         answers.expected_ks[cells] = outputs.expected_ks[:, ours]
+        distance = np.linalg.norm(outputs.keypoints - frame.poses, axis=-1) / self._inference.spread
+        answers.distance[cells] = distance[:, ours]
         return answers
 
     def stream(self, frames_and_poses: Iterable[FrameAndPoses], max_latency: int = 8) -> Iterator[RefinedPoses]:
@@ -210,8 +211,9 @@ class PoseRefiner:
     def _finished(self, frame: Prepared, outputs: Outputs) -> RefinedPoses:
         """Back to the caller's image, people and joints."""
         positions = frame.transform.to_image(outputs.keypoints)
-        share = self._share(frame.present, outputs.expected_ks)
-        moved = (share > 0) & ~(np.linalg.norm(outputs.keypoints - frame.poses, axis=-1) < _NOISE * frame.present)
+        distance = np.linalg.norm(outputs.keypoints - frame.poses, axis=-1)
+        share = self._share(frame.present, outputs.expected_ks, distance / self._inference.spread)
+        moved = (share > 0) & ~(distance < _NOISE * frame.present)
         similarity = np.where(moved, outputs.expected_ks[..., 0], outputs.expected_ks[..., 1])
         ours = np.flatnonzero(self._from_caller >= 0)
         theirs = self._from_caller[ours]
@@ -235,11 +237,11 @@ class PoseRefiner:
         shift = np.linalg.norm(way, axis=-1).astype(np.float32)
         return RefinedPoses(keypoints, expected, refined, shift, considered)
 
-    def _share(self, present: Bool, expected_ks: Float) -> Float:
+    def _share(self, present: Bool, expected_ks: Float, distance: Float) -> Float:
         """float32 [P, K] in [0, 1]: how much of the way to the refined position each joint goes."""
         if not self._gate:
             return np.where(present, 1, self.fill_missing).astype(np.float32)
-        share = Gate(self.gate_margin, self.gate_width).share(expected_ks)
+        share = self.gate_rule.share(expected_ks, distance)
         return np.where(present, share, self.fill_missing).astype(np.float32)
 
     def _move_derived(self, before: Float, after: Float, refined: Bool) -> None:

@@ -20,7 +20,7 @@ def run_identity(
 ) -> dict[str, str]:
     """Name of each thing that the output depends on -> its hash or value. Where files lie is none of them."""
     contents = [(sequence.name, sequence.keypoint_set.joints, sequence.frames) for sequence in pose_file.sequences]
-    own = {name: getattr(refiner, name) for name in ("flip", "gate", "gate_width", "fill_missing")}
+    own = {name: getattr(refiner, name) for name in ("flip", "gate", "gate_rule", "fill_missing")}
     return {
         "pose file": f"{pose_file.format} {_digest(*(text.data for text in pose_file.texts))}",
         "reading of the pose file": _digest(repr(contents)),

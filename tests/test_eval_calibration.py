@@ -21,7 +21,8 @@ def _joints(count: int = 500, seed: int = 0) -> JudgedJoints:
     truth = rng.uniform(0, 200, (count, 2))
     expected = rng.uniform(0, 1, (count, 2))
     moved = [truth + rng.normal(0, 12, (count, 2)) for _ in range(2)]
-    return JudgedJoints(moved[0], moved[1], truth, expected, np.full(count, 1e4), np.full(count, 0.07))
+    distance = np.linalg.norm(moved[1] - moved[0], axis=1) / 14
+    return JudgedJoints(moved[0], moved[1], truth, expected, distance, np.full(count, 1e4), np.full(count, 0.07))
 
 
 def test_similarity_is_that_of_oks_joint_by_joint() -> None:
@@ -53,17 +54,20 @@ def test_the_oracle_is_at_least_as_good_as_either_side_and_does_no_harm() -> Non
     assert results["oracle"].similarity >= max(results["tracker"].similarity, results["no gate"].similarity)
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(-0.2, 0.2), st.floats(0, 0.3))
-def test_a_gate_moves_further_the_more_it_gains(refined: float, tracker: float, margin: float, width: float) -> None:
-    gate = Gate(margin, width)
-    here = gate.share(np.array([refined, tracker], np.float32))
-    more = gate.share(np.array([min(refined + 0.1, 1), tracker], np.float32))
-    assert 0 <= here <= more <= 1
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(-0.2, 0.2), st.floats(0, 0.3), st.floats(0, 5))
+def test_a_gate_moves_further_the_more_it_gains(
+    refined: float, tracker: float, margin: float, width: float, distance: float
+) -> None:
+    gate, far = Gate(margin, width), np.array(distance, np.float32)
+    here = gate.share(np.array([refined, tracker], np.float32), far)
+    more = gate.share(np.array([min(refined + 0.1, 1), tracker], np.float32), far)
+    farther = gate.share(np.array([refined, tracker], np.float32), far + 1)
+    assert 0 <= farther <= here <= more <= 1
 
 
-def test_a_gate_without_width_is_all_or_nothing() -> None:
-    share = Gate(0.1, 0).share(np.array([[0.9, 0.5], [0.55, 0.5], [0.2, 0.9]], np.float32))
-    assert share.tolist() == [1, 0, 0]
+def test_a_gate_without_width_and_slope_is_all_or_nothing() -> None:
+    expected = np.array([[0.9, 0.5], [0.55, 0.5], [0.2, 0.9]], np.float32)
+    assert Gate(0.1, 0, 0).share(expected, np.full(3, 2, np.float32)).tolist() == [1, 0, 0]
 
 
 def test_a_gate_that_makes_no_sense_is_refused() -> None:

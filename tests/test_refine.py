@@ -30,7 +30,7 @@ class ShiftEngine:
     """Moves every joint by a fixed number of crop pixels, and expects given similarities."""
 
     shift: tuple[float, float] = (0.0, 0.0)
-    expected: tuple[float, float] = (0.9, 0.5)
+    expected: tuple[float, float] = (0.95, 0.3)
     max_batch: int = 4
     name: str = "shift"
     calls: int = 0
