@@ -41,7 +41,10 @@ def in_two_processes(root: Path, out: str) -> None:
 def run(root: str, out: str) -> None:
     """What each of the two processes does."""
     train(joint_recipe(), Path(root), Path(root) / out, workers=0)
-    torch.save(chain_gradients(this_process()), Path(root) / out / "chain.pt")
+    processes = this_process()
+    gradients = chain_gradients(processes)
+    if processes.index == 0:
+        torch.save(gradients, Path(root) / out / "chain.pt")
 
 
 def chain_gradients(processes: Processes) -> list[torch.Tensor]:
@@ -53,7 +56,8 @@ def chain_gradients(processes: Processes) -> list[torch.Tensor]:
     chain = nn.Sequential(*(part for layer in layers for part in (layer, nn.BatchNorm2d(8), nn.ReLU(inplace=True))))
     rows = slice(processes.index * 32 // processes.count, (processes.index + 1) * 32 // processes.count)
     mask = (truth > 0.3) & (torch.arange(32) < 20)[:, None, None, None]  # more of it in the first half
-    masked_mean((processes.join(chain)(batch[rows]) - truth[rows]).square(), mask[rows]).backward()
+    joined = processes.join(chain)  # its hooks must outlive the backward pass
+    masked_mean((joined(batch[rows]) - truth[rows]).square(), mask[rows]).backward()
     return [parameter.grad for parameter in chain.parameters() if parameter.grad is not None]
 
 
