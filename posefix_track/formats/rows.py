@@ -206,7 +206,7 @@ def _person_scores(people: Sequence[Person]) -> npt.NDArray[np.float64]:
     return np.array([np.nan if p.person_score is None else p.person_score for p in people], dtype=np.float64)
 
 
-def _float32(values: npt.NDArray[np.float64]) -> Float:
+def _float32(values: npt.NDArray[np.floating[Any]]) -> Float:
     # A number too large for float32 becomes infinite: an absent joint, as any other that is not finite.
     with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float32)
