@@ -170,7 +170,7 @@ def check_depth(document: Document) -> None:
 
 def open_document(path: Path, data: bytes, block: int = BLOCK) -> tuple[Document, int]:
     """The document, and where it begins. Raises InputError when it is in another encoding or nested too deeply."""
-    if data.startswith(_OTHER_UNICODE) or data[:2] in (b"[\0", b"{\0", b"\0[", b"\0{"):
+    if data.startswith(_OTHER_UNICODE) or b"\0" in data[:4]:
         raise InputError(f"{path}: the file is in UTF-16 or UTF-32; save it as UTF-8")
     if not data.strip():
         raise InputError(f"{path}: expected JSON, but the file is empty")
