@@ -88,8 +88,11 @@ def mirrored(keypoints: Float, present: npt.NDArray[np.bool_]) -> Float:
     return np.where(present[..., None], flipped, keypoints)[:, COCO_17.flip_index]
 
 
-def test_mirrored_picture_gives_the_mirrored_pose_without_the_gate() -> None:
-    """The flip test makes the network symmetric; what is left is that crops are centred half a pixel off."""
+def test_mirrored_picture_gives_the_mirrored_pose_but_for_a_crop_pixel() -> None:
+    """The flip test makes networks symmetric. Crops are not: their centre is W / 2, that of their pixels (W - 1) / 2.
+
+    An untrained network, whose answers stay where the crop is, shows the whole of that crop pixel.
+    """
     torch.manual_seed(0)
     loaded = Weights(PoseFix(NetworkConfig(input_size=(64, 64))).eval().requires_grad_(False), {}, "")
     refiner = PoseRefiner(loaded, engine="torch", device="cpu", gate=False)
@@ -101,7 +104,8 @@ def test_mirrored_picture_gives_the_mirrored_pose_without_the_gate() -> None:
         there = refiner(image, mirrored(poses.keypoints, poses.present), scores).keypoints
         here = mirrored(refiner(frame.image, poses.keypoints, poses.scores).keypoints, poses.present)
         distance = np.linalg.norm(there - here, axis=-1)[poses.present[:, flip]]
-        assert distance.mean() <= 0.5
+        crop_pixel = 1 / refiner.prepare(frame.image, poses.keypoints, poses.scores).transform.scale
+        assert distance.mean() <= 0.5 + crop_pixel.max()
 
 
 def test_second_refinement_moves_little(scenes: list) -> None:

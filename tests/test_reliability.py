@@ -11,7 +11,7 @@ TABLE = [line for line in (ROOT / "docs" / "reliability.md").read_text().splitli
 NAMED = re.compile(r"`(test_\w+\.py)::(\w+)`")
 
 
-def tests_in(file: str) -> set[str]:
+def names_in(file: str) -> set[str]:
     tree = ast.parse((ROOT / "tests" / file).read_text())
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -20,7 +20,7 @@ def tests_in(file: str) -> set[str]:
 def test_every_row_names_tests_that_exist(row: str) -> None:
     named = NAMED.findall(row)
     assert named, "a requirement without a test"
-    assert [(file, test) for file, test in named if test not in tests_in(file)] == []
+    assert [(file, test) for file, test in named if test not in names_in(file)] == []
 
 
 def test_every_requirement_has_its_row() -> None:
