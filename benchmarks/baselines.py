@@ -1,6 +1,6 @@
 """PoseFix, IntegralPose, PoseRefiner and PoseFix's ablations: same data, same light backbone, same number of samples.
 
-    python benchmarks/baselines.py --data ROOT --imagenet mobilenetv2.onnx --out FOLDER [--samples 16000] [--only NAME]
+    python benchmarks/baselines.py --data ROOT --imagenet mobilenetv2.onnx --out FOLDER [--samples 12000] [--only NAME]
 
 Trains trainer/recipes/ablations/*.toml and trainer/recipes/baselines/*.toml one after the other, or goes on where it
 was interrupted. Refines another estimator's poses with each: COCO AP on two sets of pictures, and on LSPET the share of
@@ -130,7 +130,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="root of the recipes' data and the validation sets")
     parser.add_argument("--imagenet", type=Path, required=True, help="ONNX file of an ImageNet MobileNetV2")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and scores")
-    parser.add_argument("--samples", type=int, default=16000, help="people per run (default 16000)")
+    parser.add_argument("--samples", type=int, default=12000, help="people per run (default 12000)")
     parser.add_argument("--only", nargs="+", choices=RECIPES, default=[*RECIPES], help="recipes (default all)")
     parser.add_argument("--workers", type=int, default=1, help="loader processes of the trainer (default 1)")
     parser.add_argument(
