@@ -134,7 +134,7 @@ class Report:
 
 def versions() -> dict[str, str | None]:
     """Of this package, Python, and what the numbers depend on; None for what is not installed."""
-    names = ("torch", "openvino", "numpy", "opencv-python-headless", "av", "decord")
+    names = ("torch", "openvino", "numpy", "opencv-python-headless", "av")
     own = {"posefix_track": __version__, "python": platform.python_version()}
     return {**own, **{name: _installed(name) for name in names}}
 
