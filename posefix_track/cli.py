@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run of the same job stopped")
     parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="stop then, and keep what is done for --resume"
+        "--timeout", type=_seconds, metavar="SECONDS", help="stop then, and keep what is done for --resume"
     )
     parser.add_argument(
         "--demo", nargs="?", type=Path, const=Path("demo"), metavar="DIR", help="try it on a drawn clip"
@@ -148,7 +148,7 @@ def _add_output_options(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--scores", choices=["keep", "refined"], default="keep",
                        help="joint scores: the tracker's, or the expected keypoint similarity")  # fmt: skip
     group.add_argument("--drop-below", type=_share, metavar="S",
-                       help="leave out joints with less expected similarity; better MOTA, worse mAP")  # fmt: skip
+                       help="leave out joints with less expected similarity, 0 to 1")  # fmt: skip
     group.add_argument("--oks-nms", type=float, metavar="OKS",
                        help="drop poses that repeat another of their picture (COCO, PoseTrack)")  # fmt: skip
     group.add_argument("--strict", action="store_true", help="exit code 1 unless everybody was looked at")
@@ -167,6 +167,17 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    # Not a number is neither below nor above anything.
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
+    return seconds
 
 
 def _share(text: str) -> float:

@@ -111,7 +111,8 @@ class VideoWriter:
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         context = stream.codec_context
         context.time_base = self._time_base
-        context.options = {"preset": "veryfast", "crf": str(quality)}
+        # x264's macroblock tree reads memory that it never wrote, so that equal pictures gave files of other bytes.
+        context.options = {"preset": "veryfast", "crf": str(quality), "x264-params": "mbtree=0"}
         # Said in the file: players otherwise guess the colours from the picture size.
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED_RANGE

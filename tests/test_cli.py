@@ -214,3 +214,11 @@ def test_identity_engine_gives_the_same_bytes(
     job = Job(folder, folder / "in.json", folder / "out.json", refiner={"weights": loaded, "engine": Identity()})
     run_job(job)
     assert (folder / "out.json").read_bytes() == (folder / "in.json").read_bytes()
+
+
+@pytest.mark.parametrize("text", ["-1", "-0.5", "nan", "soon"])
+def test_timeout_is_no_negative_number(run: Run, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(f"--timeout={text}")
+    assert caught.value.code == 2
+    assert f"expected seconds, 0 or more, got '{text}'" in capsys.readouterr().err

@@ -1,5 +1,8 @@
 """Written videos: what players need, and nothing half written."""
 
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import pytest
 from posefix_track.errors import InputError, UsageError
 from posefix_track.video import VideoFile, VideoWriter, open_source
 from tests.clips import HEIGHT, VFR, WIDTH, barcode, number_on
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("fps", [Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(5)])
@@ -50,6 +55,24 @@ def test_times_are_kept(tmp_path: Path) -> None:
             writer.write(barcode(number), float(time - VFR[0]))
     read = [frame.time_seconds for frame in VideoFile(tmp_path / "out.mp4")]
     np.testing.assert_allclose(read, VFR - VFR[0], atol=1e-4)  # one tick of 1/90000 s and what the muxer rounds
+
+
+PROGRAM = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from benchmarks.stub_run import write_clip
+write_clip(Path(sys.argv[1]), 24, (64, 80))
+"""
+
+
+def test_what_memory_held_before_changes_no_byte(tmp_path: Path) -> None:
+    """glibc fills new memory with a byte of our choice: an encoder that reads what it never wrote shows it."""
+    written = []
+    for fill in ("85", "255"):
+        path = tmp_path / f"{fill}.mp4"
+        subprocess.run([sys.executable, "-c", PROGRAM, path], env={**os.environ, "MALLOC_PERTURB_": fill}, check=True)
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
 
 
 def test_an_error_leaves_the_older_file_alone(tmp_path: Path) -> None:
