@@ -59,9 +59,16 @@ def test_times_are_kept(tmp_path: Path) -> None:
 
 PROGRAM = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
+from fractions import Fraction
 from pathlib import Path
-from benchmarks.stub_run import write_clip
-write_clip(Path(sys.argv[1]), 24, (64, 80))
+import numpy as np
+from posefix_track.video import VideoWriter
+blocks = np.random.default_rng(0).integers(0, 255, (28, 30, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+with VideoWriter(Path(sys.argv[1]), 80, 64, Fraction(30)) as writer:
+    for frame in range(24):
+        picture = blocks[frame : frame + 64, 2 * frame : 2 * frame + 80].copy()
+        picture[16:32, 5 * frame % 80 :][:, :10] = 255 - frame
+        writer.write(picture)
 """
 
 
