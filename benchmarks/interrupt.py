@@ -52,6 +52,8 @@ def main() -> int:
     write_clip(parsed.folder / "clip.mp4", _FRAMES, _SIZE)
     write_poses(parsed.folder / "poses.jsonl", _FRAMES, _PEOPLE, _SIZE)
     rng = random.Random(parsed.seed)
+    # A shell's background jobs ignore Ctrl-C, and so would the runs started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     found = [interrupted(parsed.folder, number, rng) for _ in range(parsed.times // 2) for number in _CODES]
     seconds = sorted(seconds for seconds, _ in found)
     problems = [wrong for _, wrong in found if wrong]

@@ -229,7 +229,9 @@ print("locked", flush=True); time.sleep(600)
 
 
 PROGRAM = f"""
-import ctypes, sys, time; sys.path.insert(0, {str(ROOT)!r})
+import ctypes, signal, sys, time; sys.path.insert(0, {str(ROOT)!r})
+# A shell's background jobs, this test among them, ignore Ctrl-C, and so would their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from benchmarks.stub_run import StubEngine, stub_weights
 from posefix_track import job
 class Slow(StubEngine):
