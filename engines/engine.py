@@ -157,7 +157,7 @@ def _why() -> str:
     if torch.version.cuda is None:
         return "this torch is built without CUDA; pytorch.org has builds with it"
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         return str(error).split(". ")[0]
     return "CUDA_VISIBLE_DEVICES may hide it"
