@@ -19,7 +19,7 @@ HEADER = '{"format":"posefix_track","version":1,"keypoints":["nose"]}\n'
     ("content", "message"),
     [
         ("", "the file is empty"),
-        ("\x00\x01PNG", "not valid JSON"),
+        ("\x01\x02PNG", "not valid JSON"),
         (json.dumps([PERSON])[:-30], "not valid JSON .* cut short"),
         ('{"people": [}', "line 1, column 13"),
         ("[" * 100 + "]" * 100, "nested deeper than 64"),
@@ -87,7 +87,7 @@ def test_bad_labels_are_refused_with_the_place(tmp_path: Path, content: str, mes
 def test_missing_paths_empty_folders_and_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read"):
         read_poses(tmp_path / "nothing.json")
-    with pytest.raises(InputError, match=r"no \.json or \.txt or \.csv file"):
+    with pytest.raises(InputError, match=r"no \.json or \.txt or \.csv or \.h5 file"):
         read_poses(tmp_path)
     path = coco(simple_scene()).place(tmp_path)
     with pytest.raises(UsageError, match="unknown format 'cocoa'; known formats: posefix, "):
