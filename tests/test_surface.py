@@ -73,7 +73,7 @@ def keyword(node: ast.AST, name: str) -> str:
 PICKLING = ("pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml")
 
 
-def forbidden(node: ast.AST, in_tests: bool) -> str:
+def forbidden(node: ast.AST, in_tests: bool = False) -> str:
     """What is wrong with a node, "" if nothing is. Tests may write pickles, to show that nobody reads them."""
     if not in_tests and any(name.split(".")[0] in PICKLING for name in imported(node)):
         return "pickled data is code"
