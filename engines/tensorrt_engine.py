@@ -20,7 +20,7 @@ from engines.plan_key import PlanKey, code_sha256, weights_sha256
 from engines.tensorrt_build import BATCHES, build_plan
 from engines.tensorrt_library import Library, load_library
 from engines.tensorrt_runtime import LoadedPlan
-from engines.torch_engine import BUCKETS, TorchEngine, current_gpu, gpu_failures_named
+from engines.torch_engine import BUCKETS, TorchEngine, current_gpu, gpu_failures_named, run_on_arrays
 
 Float = npt.NDArray[np.float32]
 
@@ -83,10 +83,7 @@ class TensorRtEngine:
         self, images: npt.NDArray[np.uint8], keypoints: Float, present: npt.NDArray[np.bool_]
     ) -> tuple[Float, Float]:
         """See Engine."""
-        # torch warns of arrays that it could not write to.
-        arrays = (np.require(a, None, ["C", "W"]) for a in (images, keypoints, present))
-        refined, similarity = self.run(*(torch.from_numpy(a).to(self.device) for a in arrays))
-        return refined.cpu().numpy(), similarity.cpu().numpy()
+        return run_on_arrays(self, images, keypoints, present)
 
     @torch.inference_mode()
     def run(self, images: Tensor, keypoints: Tensor, present: Tensor) -> Outputs:

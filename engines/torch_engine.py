@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from engines.buckets import Buckets, Inputs, Outputs
 from engines.cuda_graph import CudaGraph
-from engines.engine import EngineError
+from engines.engine import EngineError, TensorEngine
 from engines.folding import folded, half_convolutions
 
 Float = npt.NDArray[np.float32]
@@ -72,10 +72,7 @@ class TorchEngine:
         self, images: npt.NDArray[np.uint8], keypoints: Float, present: npt.NDArray[np.bool_]
     ) -> tuple[Float, Float]:
         """See Engine."""
-        # torch warns of arrays that it could not write to.
-        arrays = (np.require(a, None, ["C", "W"]) for a in (images, keypoints, present))
-        refined, similarity = self.run(*(torch.from_numpy(a).to(self.device) for a in arrays))
-        return refined.cpu().numpy(), similarity.cpu().numpy()
+        return run_on_arrays(self, images, keypoints, present)
 
     @torch.inference_mode()
     def run(self, images: Tensor, keypoints: Tensor, present: Tensor) -> Outputs:
@@ -90,6 +87,16 @@ class TorchEngine:
         if self.device.type != "cuda":
             return lambda: self._network(*rows)
         return CudaGraph(self._network, rows, self._pool, exact=self.precision == "fp32")
+
+
+def run_on_arrays(
+    engine: TensorEngine, images: npt.NDArray[np.uint8], keypoints: Float, present: npt.NDArray[np.bool_]
+) -> tuple[Float, Float]:
+    """What ``Engine`` asks for, by an engine on tensors: arrays to its device, ``run``, and back."""
+    # torch warns of arrays that it could not write to.
+    arrays = (np.require(a, None, ["C", "W"]) for a in (images, keypoints, present))
+    refined, similarity = engine.run(*(torch.from_numpy(a).to(engine.device) for a in arrays))
+    return refined.cpu().numpy(), similarity.cpu().numpy()
 
 
 def _precision(precision: str, on_gpu: bool) -> str:
