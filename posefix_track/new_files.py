@@ -5,6 +5,7 @@ Coordinates get 2 decimals, scores 4.
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -122,9 +123,14 @@ def posetrack18_content(sequence: PoseSequence, name: str) -> dict[str, list[dic
 
 def openpose(sequence: PoseSequence, name: str) -> dict[str, bytes]:
     """One file a frame. Raises InputError when two frames would have the same."""
+    return openpose_files(sequence, lambda frame: f"{_openpose_stem(frame, name)}_keypoints.json")
+
+
+def openpose_files(sequence: PoseSequence, file_of: Callable[[FramePoses], str]) -> dict[str, bytes]:
+    """OpenPose's content of every frame, in the file that ``file_of`` names."""
     files: dict[str, bytes] = {}
     for frame in numbered(sequence).frames:
-        file = f"{_openpose_stem(frame, name)}_keypoints.json"
+        file = file_of(frame)
         if file in files:
             raise InputError(f"two frames would be written to {file}, which holds one")
         files[file] = dumped({"version": 1.3, "people": openpose_people(frame)})

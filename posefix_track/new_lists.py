@@ -5,14 +5,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from posefix_track.errors import InputError
 from posefix_track.formats.rounding import rounded_joints
 from posefix_track.new_files import (
     dumped,
     frame_number,
     image_name,
     numbered,
-    openpose_people,
+    openpose_files,
     person_score,
     posetrack18_content,
     track_id,
@@ -156,13 +155,7 @@ def _prediction(frame: FramePoses, i: int, joints: _Joints) -> dict[str, Any]:
 
 def pose2sim(sequence: PoseSequence, name: str) -> dict[str, bytes]:
     """One OpenPose file a frame with Pose2Sim's names. Raises InputError when two frames would have the same."""
-    files: dict[str, bytes] = {}
-    for frame in numbered(sequence).frames:
-        file = f"{name}_{frame_number(frame, 'Pose2Sim'):06d}.json"
-        if file in files:
-            raise InputError(f"two frames would be written to {file}, which holds one")
-        files[file] = dumped({"version": 1.3, "people": openpose_people(frame)})
-    return files
+    return openpose_files(sequence, lambda frame: f"{name}_{frame_number(frame, 'Pose2Sim'):06d}.json")
 
 
 def mediapipe(sequence: PoseSequence, name: str, size: tuple[int, int]) -> dict[str, bytes]:
