@@ -6,6 +6,7 @@ that went through the engine together: a resumed run forms the same batches as o
 gets the same numbers to the last bit.
 """
 
+import errno
 import json
 import os
 import struct
@@ -17,9 +18,9 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 import numpy as np
+from filelock import lock_descriptor
 
 from posefix_track.errors import ResourceError, UsageError
-from posefix_track.file_lock import lock
 from posefix_track.formats.atomic import beside
 from posefix_track.poses import Float, PoseSequence
 from posefix_track.refiner import RefinedPoses
@@ -32,6 +33,8 @@ _RECORD = struct.Struct("<II")
 _GROUP, _POSITION = struct.Struct("<IIqI"), struct.Struct("<I")
 # A killed process loses nothing that is written, a power cut no more than this.
 _SYNC_SECONDS = 10.0
+# Network file systems may come without locks; there two runs on one output are not told apart.
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 class Journal:
@@ -231,17 +234,29 @@ def _locked(path: Path, output: Path) -> BinaryIO:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b", 0)
+            free = _lock(file)
         except OSError as error:
             raise ResourceError(
                 f"cannot write {path}: {error.strerror or error}; choose another output with -o"
             ) from error
-        if not lock(file):
+        if not free:
             file.close()
             raise UsageError(f"another run is writing {output}; wait for it, or choose another output with -o")
         # Whoever held the lock before may have removed the file in between.
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Take the lock until ``file`` is closed or its process ends. False where another open file has it."""
+    try:
+        return lock_descriptor(file.fileno(), blocking=False)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return True
+        file.close()
+        raise
 
 
 def _size(shape: tuple[int, ...]) -> int:

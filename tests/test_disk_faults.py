@@ -11,35 +11,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.stub_run import StubEngine, stub_weights, write_clip, write_poses
 from posefix_track import journal
 from posefix_track.cli import main
 from posefix_track.errors import PosefixError, ResourceError, UsageError
 from posefix_track.formats.atomic import beside, remove_leftovers, temporary_path, write_file, write_folder
-from posefix_track.job import Job, run_job
-
-SIZE, FRAMES, PEOPLE = (64, 80), 16, 2
-WEIGHTS = stub_weights()
+from posefix_track.job import run_job
+from tests.stub_jobs import assert_whole, job, write_files
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip, poses for it, and what an undisturbed run makes of them."""
-    folder = tmp_path_factory.mktemp("files")
-    write_clip(folder / "clip.mp4", FRAMES, SIZE)
-    write_poses(folder / "poses.jsonl", FRAMES, PEOPLE, SIZE)
-    run_job(job(folder, folder / "refined.jsonl"))
-    return folder
-
-
-def job(files: Path, output: Path | None, **options: object) -> Job:
-    refiner = {"weights": WEIGHTS, "flip": False, "engine": StubEngine()}
-    poses = options.pop("poses", files / "poses.jsonl")
-    return Job(files / "clip.mp4", poses, output, refiner=refiner, **options)  # type: ignore[arg-type]
-
-
-def assert_whole(files: Path, output: Path) -> None:
-    assert output.read_bytes() == (files / "refined.jsonl").read_bytes()
+    return write_files(tmp_path_factory.mktemp("files"), 16)
 
 
 @contextmanager

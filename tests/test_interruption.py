@@ -1,9 +1,6 @@
 """Runs that end before their time, whatever ends them: what is done is kept, and going on gives the same bytes."""
 
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,31 +8,20 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill_resume import Trials
-from benchmarks.stub_run import StubEngine, stub_weights, write_clip, write_poses
-from posefix_track.cli import main
-from posefix_track.errors import IncompleteError, UsageError
+from benchmarks.stub_run import StubEngine, stub_weights, write_clip
+from posefix_track.errors import UsageError
 from posefix_track.job import Job, run_job
 from posefix_track.refine import Options
 from posefix_track.report import Report
+from tests.stub_jobs import PEOPLE, SIZE, assert_whole, job, write_files
 
-ROOT = Path(__file__).parents[1]
-SIZE, FRAMES, PEOPLE = (64, 80), 24, 2
-REFINER = {"weights": stub_weights(), "flip": False}
+FRAMES = 24
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip, poses for it, and in refined.jsonl what an undisturbed run makes of them."""
     folder = tmp_path_factory.mktemp("files")
-    write_clip(folder / "clip.mp4", FRAMES, SIZE)
-    write_poses(folder / "poses.jsonl", FRAMES, PEOPLE, SIZE)
-    run_job(job(folder, folder / "refined.jsonl", save_video=folder / "overlay.mp4"))
-    return folder
-
-
-def job(files: Path, output: Path, **options: object) -> Job:
-    refiner = {**REFINER, "engine": options.pop("engine", StubEngine())}
-    return Job(files / "clip.mp4", files / "poses.jsonl", output, refiner=refiner, **options)  # type: ignore[arg-type]
+    return write_files(folder, FRAMES, save_video=folder / "overlay.mp4")
 
 
 class StoppedError(Exception):
@@ -56,10 +42,6 @@ def stopped(files: Path, output: Path, frames: int = 9, **options: object) -> Pa
         run_job(job(files, output, **options), stop_after(frames))
     assert "the same command with --resume goes on" in caught.value.__notes__[0]
     return output.with_name(output.name + ".journal")
-
-
-def assert_whole(files: Path, output: Path) -> None:
-    assert output.read_bytes() == (files / "refined.jsonl").read_bytes()
 
 
 def test_nothing_but_output_and_report_is_left(files: Path) -> None:
@@ -195,118 +177,3 @@ def test_what_is_no_journal_is_left_alone(files: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is no journal of posefix_track"):
             run_job(job(files, tmp_path / "out.jsonl", **options))
     assert diary.read_text() == "Dear diary"
-
-
-def test_two_runs_on_one_output(files: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out.jsonl"
-
-    def second(report: Report, _: int | None) -> None:
-        for options in ({}, {"overwrite": True}, {"resume": True}):
-            with pytest.raises(UsageError, match=r"another run is writing .*out\.jsonl; wait for it"):
-                run_job(job(files, output, **options))
-
-    run_job(job(files, output), second)
-    assert_whole(files, output)
-
-
-def test_the_lock_of_a_dead_process_is_taken_over(files: Path, tmp_path: Path) -> None:
-    """The child takes the lock and is killed with it; a lock of a living process holds."""
-    program = f"""
-import sys, time; sys.path.insert(0, {str(ROOT)!r})
-from pathlib import Path
-from posefix_track.journal import Journal
-journal = Journal(Path({str(tmp_path / "out.jsonl")!r}))
-print("locked", flush=True); time.sleep(600)
-"""
-    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    with child:
-        assert child.stdout is not None and child.stdout.readline() == "locked\n"
-        with pytest.raises(UsageError, match="another run is writing"):
-            run_job(job(files, tmp_path / "out.jsonl"))
-        child.kill()
-    run_job(job(files, tmp_path / "out.jsonl"))
-    assert_whole(files, tmp_path / "out.jsonl")
-
-
-PROGRAM = f"""
-import ctypes, signal, sys, time; sys.path.insert(0, {str(ROOT)!r})
-# A shell's background jobs, this test among them, ignore Ctrl-C, and so would their children.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from benchmarks.stub_run import StubEngine, stub_weights
-from posefix_track import job
-class Slow(StubEngine):
-    calls = 0
-    def __call__(self, *arguments):
-        Slow.calls += 1
-        if Slow.calls > 1:
-            {{wait}}
-        return super().__call__(*arguments)
-make = job.PoseRefiner
-stub = dict(weights=stub_weights(), engine=Slow(), flip=False)
-job.PoseRefiner = lambda **options: make(**(options | stub))
-class Spy(job.Journal):
-    def add(self, *arguments):
-        super().add(*arguments)
-        print("frames are done", flush=True)
-job.Journal = Spy
-from posefix_track.__main__ import run
-run()
-"""
-MUTEX = "mutex, c = ctypes.create_string_buffer(64), ctypes.CDLL(None)"
-WAITS = {
-    "python": "time.sleep(1)",
-    # Locked twice, a mutex never returns, whatever signals come.
-    "library": f"{MUTEX}; c.pthread_mutex_lock(mutex); c.pthread_mutex_lock(mutex)",
-}
-
-
-@pytest.mark.parametrize(
-    ("number", "code", "wait"), [(signal.SIGINT, 130, "python"), (signal.SIGTERM, 143, "python"),
-                                 (signal.SIGINT, 130, "library")]
-)  # fmt: skip
-def test_signals_stop_a_run_and_keep_what_is_done(
-    files: Path, tmp_path: Path, number: signal.Signals, code: int, wait: str
-) -> None:
-    """How fast: python -m benchmarks.interrupt."""
-    arguments = [files / "clip.mp4", "--poses", files / "poses.jsonl", "-o", tmp_path / "out.jsonl"]
-    command = [sys.executable, "-c", PROGRAM.format(wait=WAITS[wait]), *map(str, arguments)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with child:
-        assert child.stdout is not None and child.stderr is not None
-        assert child.stdout.readline() == "frames are done\n"
-        child.send_signal(number)
-        assert child.wait(600) == code
-        assert "--resume goes on" in child.stderr.read()
-    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl.journal"]
-
-
-def test_ctrl_c_says_how_to_go_on(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [files / "clip.mp4", "--poses", files / "poses.jsonl", "-o", tmp_path / "out.jsonl"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("posefix_track.cli.run_job", interrupted_job)
-        assert main([str(argument) for argument in arguments]) == 130
-    assert capsys.readouterr().err == (
-        f"error: interrupted; 12 frames are kept in {tmp_path / 'out.jsonl.journal'};"
-        " the same command with --resume goes on\n"
-    )
-
-
-def interrupted_job(given: Job, _: object) -> None:
-    def progress(report: Report, _: int | None) -> None:
-        if report.frames_with_poses >= 9:
-            raise KeyboardInterrupt
-
-    run_job(replace(given, refiner={**REFINER, "engine": StubEngine()}), progress)
-
-
-def test_timeout_keeps_what_is_done(files: Path, tmp_path: Path) -> None:
-    """However short the time, each run gets on."""
-    runs = 0
-    while not (tmp_path / "out.jsonl").exists():
-        runs += 1
-        try:
-            run_job(job(files, tmp_path / "out.jsonl", resume=True, timeout_seconds=0))
-        except IncompleteError as error:
-            assert "as --timeout says" in str(error)
-    assert runs == FRAMES * PEOPLE / 8 + 1
-    assert_whole(files, tmp_path / "out.jsonl")
