@@ -1,7 +1,9 @@
 """Image <-> crop geometry and cropping: the only crop code, shared by training, evaluation and refinement.
 
 An integer coordinate is a pixel centre on both sides. The map follows the original (Moon et al. 2019, released code):
-``p' = (W/2, H/2) + W / box_width * R(-theta) (p - centre)``, the box grown to the crop's aspect and padded.
+``p' = c + W / box_width * R(-theta) (p - centre)``, the box grown to the crop's aspect and padded. There c is
+(W/2, H/2); here it is the middle of the crop's pixels, ((W-1)/2, (H-1)/2), so that the crop of a mirrored picture is
+the mirrored crop.
 """
 
 from dataclasses import dataclass
@@ -123,6 +125,7 @@ def crop_transform(
     input_size: tuple[int, int],
     padding: float,
     rotation_degrees: npt.NDArray[np.floating] | float = 0.0,
+    centred: bool = True,
 ) -> CropTransform:
     """The transform that shows each box, grown to the crop's aspect and by ``padding``, upright in the crop.
 
@@ -131,6 +134,7 @@ def crop_transform(
         input_size: (height, width) of the crop.
         padding: factor on both box sides after the aspect is right; the original uses 1.5 in total.
         rotation_degrees: rotation of the picture about the box centre, one or [N].
+        centred: put the box centre on the middle of the crop's pixels; False is the original's half a pixel beyond.
     """
     height, width = input_size
     centre = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]).astype(np.float64) / 2
@@ -139,7 +143,8 @@ def crop_transform(
     theta = np.broadcast_to(np.deg2rad(rotation_degrees), box_width.shape)
     cos, sin = np.cos(theta) * width / box_width, np.sin(theta) * width / box_width
     linear = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)
-    offset = np.array([width / 2, height / 2]) - np.einsum("nij,nj->ni", linear, centre)
+    middle = np.array([width - centred, height - centred]) / 2
+    offset = middle - np.einsum("nij,nj->ni", linear, centre)
     return CropTransform(np.concatenate([linear, offset[..., None]], -1), input_size)
 
 

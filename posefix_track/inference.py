@@ -164,15 +164,17 @@ def _joined(parts: list[Outputs], poses: Float) -> Outputs:
 def _merged(plain: Outputs, mirrored: Outputs, spread: Float) -> Outputs:
     """The mean of two answers, or the one expected to be better where they mean different places: between is no joint.
 
+    Symmetric in its two answers, so that the refined pose of a mirrored picture is the mirrored refined pose.
+
     Args:
         plain, mirrored: of the same joints, in the same crop.
         spread: float32 [K], standard deviation of keypoint similarity in crop pixels.
     """
     apart = np.linalg.norm(plain.keypoints - mirrored.keypoints, axis=-1) > _APART * spread
-    better = plain.expected_ks[..., 0] >= mirrored.expected_ks[..., 0]
-    either = np.where(better[..., None], plain.keypoints, mirrored.keypoints)
-    # Without a confidence head there is nothing to choose by.
-    choose = apart & ~np.isnan(plain.expected_ks[..., 0])
+    better = plain.expected_ks[..., 0] - mirrored.expected_ks[..., 0]
+    either = np.where((better > 0)[..., None], plain.keypoints, mirrored.keypoints)
+    # Without a confidence head (NaN), or where it finds both alike, there is nothing to choose by.
+    choose = apart & (np.abs(better) > 0)
     keypoints = np.where(choose[..., None], either, _mean(plain.keypoints, mirrored.keypoints))
     return Outputs(keypoints, _mean(plain.expected_ks, mirrored.expected_ks))
 

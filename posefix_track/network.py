@@ -36,6 +36,7 @@ class NetworkConfig:
         input_size: (height, width) of the crop in pixels, multiples of 32.
         padding: crop side / tight pose box side.
         antialias: average pixels when shrinking by more than two (the original does not).
+        centred_crops: crops lie about the middle of their pixels (the original's half a crop pixel beside it).
         channel_order: "rgb" or "bgr": order in which the network wants the channels of its BGR input.
         mean, std: per channel, in that order; x = (pixel - mean) / std.
         sigma: of the input pose's Gaussian heatmaps, crop pixels; the radius where the pose is drawn as disks.
@@ -53,6 +54,7 @@ class NetworkConfig:
     input_size: tuple[int, int] = (192, 160)
     padding: float = 1.4
     antialias: bool = True
+    centred_crops: bool = True
     channel_order: str = "rgb"
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
     std: tuple[float, float, float] = (127.5, 127.5, 127.5)
@@ -109,6 +111,7 @@ def original_config(backbone: str = "resnet50", input_size: tuple[int, int] = (2
         input_size=input_size,
         padding=1.5,
         antialias=False,
+        centred_crops=False,
         channel_order="bgr",
         mean=(123.68, 116.78, 103.94),
         std=(1.0, 1.0, 1.0),

@@ -187,7 +187,8 @@ class PoseRefiner:
         present = found[:, self._from_caller] & known
         boxes = keypoint_boxes(poses, present)
         rows = np.flatnonzero(_touches(boxes, frame_bgr.shape))
-        transform = crop_transform(boxes[rows], self.config.input_size, self.config.padding)
+        config = self.config
+        transform = crop_transform(boxes[rows], config.input_size, config.padding, centred=config.centred_crops)
         crops = self._inference.crop(transform, frame_bgr)
         inputs = transform.to_crop(np.where(present[rows, :, None], poses[rows], 0))
         return Prepared(keypoints, rows, crops, inputs, present[rows], transform)

@@ -125,7 +125,7 @@ def _described(path: Path, header: WeightsHeader) -> tuple[PoseFix, dict[str, An
         raise InputError(f"{path}: not posefix_track weights (its metadata does not say so)")
     try:
         info: dict[str, Any] = json.loads(metadata.get("info", "{}"))
-        config = NetworkConfig.from_dict(json.loads(metadata["config"]))
+        config = NetworkConfig.from_dict(_completed(json.loads(metadata["config"])))
         if max(config.input_size) > _MAX_INPUT:
             raise InputError(f"input_size must be at most {_MAX_INPUT}, got {list(config.input_size)}")
         with torch.device("meta"):
@@ -135,6 +135,11 @@ def _described(path: Path, header: WeightsHeader) -> tuple[PoseFix, dict[str, An
         raise InputError(f"{path}: unusable network config: {error}") from error
     _check_shapes(path, expected, header.shapes)
     return PoseFix(config), info
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """Files older than ``centred_crops``: only those of imported originals sample plainly, and lie as originals do."""
+    return {"centred_crops": config.get("antialias", True), **config}
 
 
 def _check_shapes(path: Path, expected: Shapes, found: Shapes) -> None:

@@ -37,17 +37,18 @@ def test_points_come_back_from_the_crop(x: float, y: float, width: float, height
 
 
 @settings(deadline=None)
-@given(_corner, _corner, _side, _side, st.floats(-180, 180), st.floats(0.5, 2))
-def test_the_map_is_the_originals(
-    x: float, y: float, width: float, height: float, degrees: float, padding: float
+@given(_corner, _corner, _side, _side, st.floats(-180, 180), st.floats(0.5, 2), st.booleans())
+def test_the_map_is_the_originals_but_for_the_middle(
+    x: float, y: float, width: float, height: float, degrees: float, padding: float, centred: bool
 ) -> None:
-    transform = crop_transform(np.array([[x, y, x + width, y + height]]), SIZE, padding, degrees)
-    # p' = (W/2, H/2) + W / box_width * R(-theta) (p - centre)
+    transform = crop_transform(np.array([[x, y, x + width, y + height]]), SIZE, padding, degrees, centred)
+    # p' = (W/2, H/2) + W / box_width * R(-theta) (p - centre), or ((W-1)/2, (H-1)/2) + the same
+    middle = np.array([SIZE[1] - 1, SIZE[0] - 1]) / 2 if centred else np.array([SIZE[1], SIZE[0]]) / 2
     box_width = max(width, height * SIZE[1] / SIZE[0]) * padding
     t = -np.deg2rad(degrees)
     rotation = np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]])
     point, centre = np.array([x + 3, y + 5]), np.array([x + width / 2, y + height / 2])
-    expected = np.array([SIZE[1] / 2, SIZE[0] / 2]) + SIZE[1] / box_width * rotation @ (point - centre)
+    expected = middle + SIZE[1] / box_width * rotation @ (point - centre)
     np.testing.assert_allclose(transform.to_crop(point[None, None])[0, 0], expected, atol=ROUND_TRIP_PX)
 
 
@@ -58,13 +59,30 @@ def test_a_padded_box_fills_the_crop_in_one_direction(extent: tuple[int, int]) -
     low, high = transform.to_crop(box.reshape(1, 2, 2))[0]
     share = (high - low) / (SIZE[1], SIZE[0])
     np.testing.assert_allclose(share.max(), 1 / 1.5, rtol=1e-6)
-    np.testing.assert_allclose((low + high) / 2, (SIZE[1] / 2, SIZE[0] / 2), rtol=1e-6)
+    np.testing.assert_allclose((low + high) / 2, ((SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2), rtol=1e-6)
     np.testing.assert_allclose(transform.scale, (high - low)[0] / extent[0], rtol=1e-6)
 
 
+def mirrored_boxes(boxes: np.ndarray, width: int) -> np.ndarray:
+    x1, y1, x2, y2 = boxes.T
+    return np.stack([width - 1 - x2, y1, width - 1 - x1, y2], 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-50, 200), st.floats(-50, 200), st.floats(20, 70), st.floats(20, 90))
+def test_the_crop_of_a_mirrored_picture_is_the_mirrored_crop(x: float, y: float, width: float, height: float) -> None:
+    image, boxes = noise(180, 250), np.array([[x, y, x + width, y + height]])
+    crop = crop_transform(boxes, SIZE, 1.25).crop(image)
+    there = crop_transform(mirrored_boxes(boxes, 250), SIZE, 1.25).crop(np.ascontiguousarray(image[:, ::-1]))
+    # Positions that are the same but for float64 rounding, and a rounded grey level.
+    assert np.abs(there[:, :, ::-1].astype(int) - crop).max() <= 1
+
+
 def test_a_right_angle_turns_right_into_up() -> None:
-    transform = crop_transform(np.array([[0.0, 0.0, 48.0, 64.0]]), SIZE, 1.0, 90.0)
-    np.testing.assert_allclose(transform.to_crop(np.array([[(34.0, 32.0)]]))[0, 0], (24, 22), atol=1e-5)
+    transform = crop_transform(np.array([[0.0, 0.0, 47.0, 63.0]]), SIZE, 1.0, 90.0)
+    # Ten pixels to the right of the middle.
+    found = transform.to_crop(np.array([[(33.5, 31.5)]]))[0, 0]
+    np.testing.assert_allclose(found, (23.5, 31.5 - 10 * transform.scale[0]), atol=1e-5)
 
 
 def test_each_person_has_its_own_rotation() -> None:
@@ -92,7 +110,8 @@ def test_the_map_equals_recorded_ones() -> None:
     golden = np.load(GOLDEN)
     for i, (x, y, width, height) in enumerate(golden["boxes"].astype(np.float64)):
         box = np.array([[x, y, x + width, y + height]])
-        transform = crop_transform(box, (256, 192), 1.25 * golden["scale_factor"][i], golden["rotation"][i])
+        scale, rotation = golden["scale_factor"][i], golden["rotation"][i]
+        transform = crop_transform(box, (256, 192), 1.25 * scale, rotation, centred=False)
         # The original fits its matrix to three float32 points.
         np.testing.assert_allclose(transform.image_to_crop[0], golden["trans"][i], atol=1e-3)
         np.testing.assert_allclose(transform.to_crop(golden["points"][None])[0], golden["points_out"][i], atol=1e-3)

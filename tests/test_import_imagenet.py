@@ -38,9 +38,8 @@ def classifier() -> Tensors:
 
 
 def network(channel_order: str = "rgb", mean: float = 127.5, std: float = 127.5) -> PoseFix:
-    return copy.deepcopy(
-        built(NetworkConfig("resnet18", "coco17", SIZE, 1.4, True, channel_order, (mean,) * 3, (std,) * 3))
-    )
+    pixels = {"channel_order": channel_order, "mean": (mean,) * 3, "std": (std,) * 3}
+    return copy.deepcopy(built(NetworkConfig("resnet18", "coco17", SIZE, **pixels)))
 
 
 @functools.cache

@@ -169,7 +169,7 @@ def test_logits_of_everyone_are_the_originals(
 def test_boxes_and_crop_coordinates_are_the_originals(weights: Weights, golden: dict[str, Float]) -> None:
     config, poses = weights.network.config, golden["estimated_joints"][..., :2]
     boxes = keypoint_boxes(poses, np.ones(poses.shape[:2], bool))
-    transform = crop_transform(boxes, config.input_size, config.padding)
+    transform = crop_transform(boxes, config.input_size, config.padding, centred=config.centred_crops)
     # The original computes in float64; only the results here are rounded to float32 (3e-5 px below 512).
     np.testing.assert_allclose(transform.to_crop(poses), golden["input_coord"], atol=1e-3)
     edges = transform.to_image(np.tile(np.array([[0, 0], [192, 256]], np.float32), (len(poses), 1, 1)))

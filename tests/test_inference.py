@@ -184,3 +184,55 @@ def test_mirrored_rows_follow_the_plain_ones() -> None:
     np.testing.assert_array_equal(
         OnDevice(Echo(), torch.device("cpu")).with_mirrored(torch.from_numpy(crops)), expected
     )
+
+
+@dataclass
+class TwoAnswers:
+    """Gives one answer for people as they are, the other for their mirror images: [P, K, 4] of x, y and two KS."""
+
+    answers: list[Float]
+    name: str = "two answers"
+    max_batch: int = 32
+
+    def __call__(
+        self, images: npt.NDArray[np.uint8], keypoints: Float, present: npt.NDArray[np.bool_]
+    ) -> tuple[Float, Float]:
+        plain, mirrored = (answer.copy() for answer in self.answers)
+        mirrored[..., 0] = CONFIG.input_size[1] - 1 - mirrored[..., 0]
+        both = np.concatenate([plain, mirrored[:, CONFIG.keypoint_set.flip_index]])
+        return both[..., :2], both[..., 2:]
+
+
+def merged(answers: list[Float]) -> inference.Outputs:
+    poses = np.zeros((1, len(CONFIG.keypoint_set), 2), np.float32)
+    crops = np.zeros((1, *CONFIG.input_size, 3), np.uint8)
+    return inference.Inference(TwoAnswers(answers), CONFIG, flip=True).start(crops, poses, poses[..., 0] > 0)()
+
+
+def answers(seed: int, similarities: list[float]) -> list[Float]:
+    rng, joints = np.random.default_rng(seed), len(CONFIG.keypoint_set)
+    places, chosen = rng.uniform(0, 63, (2, 1, joints, 2)), rng.choice(similarities, (2, 1, joints, 2))
+    return [*np.concatenate([places, chosen], -1).astype(np.float32)]
+
+
+# Few similarities, so that many are equal; none at all without a confidence head.
+@pytest.mark.parametrize("similarities", [[0.0, 0.5, 1.0], [float("nan")]])
+def test_neither_way_round_is_preferred(similarities: list[float]) -> None:
+    for seed in range(20):
+        one, other = answers(seed, similarities)
+        for found, expected in zip(
+            vars(merged([one, other])).values(), vars(merged([other, one])).values(), strict=True
+        ):
+            # Mirrored twice in float32, 63 - x is within 4e-6 of itself.
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_of_two_places_the_better_one_is_taken_and_of_near_ones_the_mean() -> None:
+    one, other = answers(0, [0.5])
+    other[..., 2], far = 0.9, np.linalg.norm(one - other, axis=-1) > 30
+    near = ~far
+    one[near, :2] = other[near, :2] + np.float32([0.1, 0])
+    found = merged([one, other]).keypoints
+    assert far.any() and near.any()
+    np.testing.assert_allclose(found[far], other[far][:, :2], atol=1e-5)
+    np.testing.assert_allclose(found[near], other[near][:, :2] + np.float32([0.05, 0]), atol=1e-5)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,24 @@ def test_config_and_account_survive(saved: Path) -> None:
     assert loaded.network.config == CONFIG
     assert loaded.info == INFO
     assert len(loaded.sha256) == 64
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_originals_imported_before_crops_were_centred_stay_as_they_were(
+    saved: Path, network: PoseFix, antialias: bool
+) -> None:
+    tensors, metadata = parts(saved)
+    config = {**network.config.to_dict(), "antialias": antialias}
+    del config["centred_crops"]
+    save_file(tensors, saved, metadata | {"config": json.dumps(config)})
+    assert load_weights(saved).network.config.centred_crops == antialias
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_what_a_file_says_of_its_crops_counts(tmp_path: Path, centred: bool) -> None:
+    config = replace(CONFIG, centred_crops=centred, antialias=not centred)
+    save_weights(tmp_path / "w.safetensors", PoseFix(config), {})
+    assert load_weights(tmp_path / "w.safetensors").network.config == config
 
 
 def test_the_loaded_network_is_ready_to_run(saved: Path) -> None:

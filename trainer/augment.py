@@ -63,14 +63,14 @@ def occlude(crop: Image, config: AugmentConfig, rng: np.random.Generator) -> Non
 
 
 def _augmented(boxes: Float64, padding: float, recipe: Recipe, rng: np.random.Generator) -> CropTransform:
-    config, count = recipe.augment, len(boxes)
+    config, network, count = recipe.augment, recipe.network, len(boxes)
     side = boxes[:, 2:] - boxes[:, :2]
     centre = (boxes[:, 2:] + boxes[:, :2]) / 2 + side * rng.normal(0, config.shift, (count, 2))
     half = side * _scale_factor(config, count, rng) / 2
     limit = 2 * config.rotation_degrees
     rotation = np.clip(rng.normal(0, config.rotation_degrees, count), -limit, limit) * (rng.random(count) < 0.6)
     boxes = np.concatenate([centre - half, centre + half], 1)
-    return crop_transform(boxes, recipe.network.input_size, padding, rotation)
+    return crop_transform(boxes, network.input_size, padding, rotation, network.centred_crops)
 
 
 def _scale_factor(config: AugmentConfig, count: int, rng: np.random.Generator) -> Float64:

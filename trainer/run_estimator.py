@@ -113,12 +113,14 @@ def _view(
 ) -> tuple[CropTransform, bool]:
     box = bbox_xyxy[None]
     if rng is None:
-        return crop_transform(box, input_size, _PADDING), False
+        return crop_transform(box, input_size, _PADDING, centred=False), False
     side = box[:, 2:] - box[:, :2]
     centre = (box[:, 2:] + box[:, :2]) / 2 + side * rng.normal(0, _LOOKS.shift, (1, 2))
     half = side / 2 * np.exp(np.clip(rng.normal(0, _LOOKS.scale), -0.3, 0.3))
     rotation = float(np.clip(rng.normal(0, _LOOKS.rotation_degrees), -45, 45)) * (rng.random() < 0.5)
-    transform = crop_transform(np.concatenate([centre - half, centre + half], 1), input_size, _PADDING, rotation)
+    seen = np.concatenate([centre - half, centre + half], 1)
+    # The geometry that these estimators were trained with.
+    transform = crop_transform(seen, input_size, _PADDING, rotation, centred=False)
     flipped = bool(rng.random() < 0.5)
     return mirrored(transform, np.array([flipped])), flipped
 

@@ -15,7 +15,7 @@ from trainer.import_imagenet import import_mobilenet
 from trainer.import_resnet import import_resnet
 
 # Settings that a start file need not share with the recipe: what they change, training gets used to.
-_FREE = {"keypoints", "input_size", "padding", "antialias", "sigma", "confidence", "output"}
+_FREE = {"keypoints", "input_size", "padding", "antialias", "centred_crops", "sigma", "confidence", "output"}
 # Where a joint is new, its channels start as those of the joint next to it (the original reuses the eyes' channels).
 _NEXT_TO = {"head_bottom": "left_eye", "head_top": "right_eye"}
 
