@@ -66,6 +66,7 @@ class Outcome:
     output: Path
     report_path: Path
     video: Path | None
+    poses_sha256: str
     format: str
     engine: str
     weights_sha256: str
@@ -78,6 +79,7 @@ class Outcome:
             "versions": versions(),
             "source": str(self.job.source),
             "poses": str(self.job.poses),
+            "poses_sha256": self.poses_sha256,
             "output": str(self.output),
             "video": str(self.video) if self.video else None,
             "format": self.format,
@@ -136,8 +138,8 @@ def run_job(job: Job, progress: Progress | None = None) -> Outcome:
             with report.timed("write"):
                 _write(run, paths.output)
         report.seconds["total"] = time.perf_counter() - start
-        outcome = Outcome(job, paths.output, paths.report, paths.video, pose_file.format, refiner.engine_name,
-                          refiner.loaded.sha256, report)  # fmt: skip
+        outcome = Outcome(job, paths.output, paths.report, paths.video, pose_file.sha256, pose_file.format,
+                          refiner.engine_name, refiner.loaded.sha256, report)  # fmt: skip
         _write_report(outcome)
         journal.remove()
     return outcome

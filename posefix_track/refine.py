@@ -1,5 +1,7 @@
 """The main path: pictures, the poses a tracker found on them, a refiner -> the same poses, better."""
 
+import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -91,11 +93,12 @@ class Step:
 
 @dataclass(frozen=True)
 class _Work:
-    """A decoded frame with its people's crops, one Prepared for each entry of the pose file."""
+    """A decoded frame with its people's crops, one Prepared for each entry of the pose file; ``decoded`` says when."""
 
     frame: Frame
     positions: tuple[int, ...]
     prepared: tuple[Prepared, ...]
+    decoded: float
 
     def people(self) -> int:
         """People to look at."""
@@ -165,12 +168,19 @@ def refined_groups(
     handled[[*done.positions]] = True
     works = _prepared(pairing, sequence, refiner, report, options, done.frames if every_frame else 0)
     patience = _PATIENCE_SECONDS + max(first, start) / _SKIPPED_PER_SECOND
+    calls, begun = refiner.people_per_call, deque[float]()
+
+    def prepared(group: list[_Work]) -> list[Prepared]:
+        begun.append(time.perf_counter())
+        return [prepared for work in group for prepared in work.prepared]
+
     try:
         with in_background(works, options.max_latency, patience) as ahead:
             if every_frame:
                 yield from ([Step(work.frame, work.positions, None)] for work in islice(ahead, done.frames))
             groups = in_batches(ahead, _Work.people, refiner.people_per_call, options.max_latency)
-            for group, found_poses in refiner.in_flight(groups, _all_prepared, clock=lambda: report.timed("engine")):
+            for group, found_poses in refiner.in_flight(groups, prepared, clock=lambda: report.timed("engine")):
+                _add_latencies(report, group, begun.popleft())
                 results = iter(found_poses)
                 steps = [Step(w.frame, w.positions, tuple(islice(results, len(w.positions)))) for w in group]
                 for position, result in (pair for step in steps for pair in step.pairs()):
@@ -182,12 +192,18 @@ def refined_groups(
             f"{source.path} has given no picture for {patience:.0f} seconds; check the file and its disk"
         ) from None
     _count_the_rest(sequence, handled, pairing, report)
+    report.add_calls(calls, refiner.people_per_call)
     if source.damage:
         report.warn(f"{source.path}: {source.damage}")
 
 
-def _all_prepared(group: list[_Work]) -> list[Prepared]:
-    return [prepared for work in group for prepared in work.prepared]
+def _add_latencies(report: Report, group: list[_Work], begun: float) -> None:
+    now = time.perf_counter()
+    looked_at = [work for work in group if work.people()]
+    if looked_at:
+        report.batch_latency.add(now - begun)
+    for work in looked_at:
+        report.frame_latency.add(now - work.decoded)
 
 
 def _prepared(
@@ -203,19 +219,20 @@ def _prepared(
     while True:
         with report.timed("decode"):
             pair = next(pairs, None)
+        decoded = time.perf_counter()
         if pair is None or (options.frames and pair.frame.index > options.frames[1]):
             return
         if not options.wants(pair.frame):
             continue
         if already_done:
             already_done -= 1
-            yield _Work(pair.frame, pair.positions, ())
+            yield _Work(pair.frame, pair.positions, (), decoded)
             continue
         report.frames += 1
         with report.timed("crop"):
             frames = (sequence.frames[position] for position in pair.positions)
             prepared = tuple(refiner.prepare(pair.frame.image, f.keypoints, f.scores) for f in frames)
-        yield _Work(pair.frame, pair.positions, prepared)
+        yield _Work(pair.frame, pair.positions, prepared, decoded)
 
 
 def finished(before: FramePoses, result: RefinedPoses, options: Options) -> FramePoses:

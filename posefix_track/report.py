@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posefix_track import __version__
+from posefix_track.latency import Latencies
 from posefix_track.poses import FramePoses, PoseSequence
 from posefix_track.refiner import RefinedPoses
 
@@ -34,7 +35,17 @@ class Report:
             for want of expected similarity, where asked for.
         people_passed_through: written as they came, by reason; people_dropped: by OKS suppression, where asked for.
         missing: what could not be refined for want of a picture, named, the first twenty.
+        notes: what went on without changing what was done.
+        people_per_call: people that one engine call takes at most, at the end of the run.
         seconds: time by stage; "decode" and "crop" overlap with "engine".
+        frame_latency: of frames with people to look at, from the moment that the picture is decoded until its refined
+            poses are there: the crops, waiting for its turn and for the other frames of its batch, the engine. Pictures
+            are decoded as fast as they are taken, up to ``Options.max_latency`` ahead, so this is the latency of a
+            stream at full load; at the pace of a slower camera a frame does not wait for its turn.
+        batch_latency: of batches, from the moment that their people are handed to the engine until the refined poses
+            are there; with an engine that works in the background, the rest of the batch before is part of it.
+
+    What took time is that of this run alone, also where ``frames_resumed`` were done by another.
     """
 
     frames: int = 0
@@ -49,7 +60,11 @@ class Report:
     missing_frames: int = 0
     missing: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    people_per_call: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    frame_latency: Latencies = field(default_factory=Latencies)
+    batch_latency: Latencies = field(default_factory=Latencies)
     _shifts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64), repr=False)
     _shift_sum: float = 0.0
 
@@ -86,6 +101,12 @@ class Report:
             self.add_untouched(sequence.frames[position], "no picture")
             if len(self.missing) < _NAMED:
                 self.missing.append(reason)
+
+    def add_calls(self, wanted: int, taken: int) -> None:
+        """Note how many people an engine call was to take, and took in the end."""
+        self.people_per_call = taken
+        if taken < wanted:
+            self.notes.append(f"the GPU's memory does not take {wanted} people in a call; it got {taken}")
 
     def warn(self, warning: str) -> None:
         """Add a warning once."""
@@ -124,6 +145,9 @@ class Report:
             "missing_frames": self.missing_frames,
             "missing": self.missing,
             "warnings": self.warnings,
+            "notes": self.notes,
+            "people_per_call": self.people_per_call,
+            "latency_ms": {"frame": self.frame_latency.to_dict(), "batch": self.batch_latency.to_dict()},
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
 

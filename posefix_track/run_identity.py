@@ -22,7 +22,7 @@ def run_identity(
     contents = [(sequence.name, sequence.keypoint_set.joints, sequence.frames) for sequence in pose_file.sequences]
     own = {name: getattr(refiner, name) for name in ("flip", "gate", "gate_rule", "fill_missing")}
     return {
-        "pose file": f"{pose_file.format} {_digest(*(text.data for text in pose_file.texts))}",
+        "pose file": f"{pose_file.format} {pose_file.sha256[:16]}",
         "reading of the pose file": _digest(repr(contents)),
         "video" if source.kind == "video" else "image folder": _pictures(source),
         "weights": refiner.loaded.sha256[:16],

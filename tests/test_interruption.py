@@ -71,6 +71,9 @@ def test_a_resumed_run_reports_the_same_counts(files: Path, tmp_path: Path) -> N
     resumed = run_job(job(files, tmp_path / "out.jsonl", options=options, resume=True)).report.to_dict()
     assert resumed.pop("frames_resumed") > whole.pop("frames_resumed") == 0
     assert whole.pop("seconds").keys() == resumed.pop("seconds").keys()
+    # Time is that of each run alone.
+    frames = [found.pop("latency_ms")["frame"]["count"] for found in (whole, resumed)]
+    assert frames[0] == FRAMES and 0 < frames[1] < FRAMES
     assert resumed == whole and whole["joints_dropped"] == FRAMES * PEOPLE * 17
 
 

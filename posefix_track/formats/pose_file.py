@@ -1,8 +1,9 @@
 """What every reader returns: pose columns, and for each of their numbers the place in the file it came from."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from posefix_track.errors import InputError, ResourceError, UsageError
@@ -61,6 +62,15 @@ class PoseFile:
     def byte_count(self) -> int:
         """Bytes of all its texts."""
         return sum(len(text.data) for text in self.texts)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file as it was read; of a folder, of what ``sha256sum`` prints for its pose files by name."""
+        digests = [hashlib.sha256(text.data).hexdigest() for text in self.texts]
+        if not self.is_folder:
+            return digests[0]
+        lines = (f"{digest}  {text.path.name}\n" for digest, text in zip(digests, self.texts, strict=True))
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def write(self, output: Path, refined: Sequence[PoseSequence]) -> None:
         """Writes the same file or folder with the coordinates and joint scores of ``refined``.
