@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from posefix_track.error_classes import GOOD, INVERSION, JITTER, MISS, SWAP
 from posefix_track.keypoints import COCO_17
-from posefix_track.synthesis import GOOD, INVERSION, JITTER, MISS, SWAP, People, SynthesisRules
+from posefix_track.synthesis import People, SynthesisRules
 
 Float64 = npt.NDArray[np.float64]
 Point = tuple[float, float]

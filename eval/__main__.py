@@ -21,6 +21,7 @@ from eval.diagnose_tables import DiagnosisTables
 from eval.jitter import compare_jitter
 from eval.posetrack_cli import add_posetrack_parser
 from eval.report import ReportExtras, coco_average_precision, report_page
+from posefix_track.error_classes import GOOD_FROM, MISS_BELOW
 from posefix_track.errors import InputError, PosefixError, ResourceError
 from posefix_track.formats.atomic import write_file
 
@@ -72,7 +73,9 @@ def _add_diagnose(commands: Any) -> None:
     parser = commands.add_parser("diagnose", help="kinds of errors before and after, with transitions and harm rate")
     _add_sides(parser)
     parser.add_argument("--match-oks", type=float, default=0.1, help="least OKS of a match (default: %(default)s)")
-    parser.add_argument("--ks", type=_two_numbers, default=(0.5, 0.85), metavar="MISS,GOOD", help="KS limits")
+    parser.add_argument(
+        "--ks", type=_two_numbers, default=(MISS_BELOW, GOOD_FROM), metavar="MISS,GOOD", help="KS limits"
+    )
     parser.add_argument(
         "--pair", choices=("before", "each"), default="before",
         help="a person keeps the pose matched before (default), or both sides are matched on their own",

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from posefix_track.error_classes import GOOD
 from posefix_track.figures import FigureFrame
 from posefix_track.keypoints import UNION_19
-from posefix_track.synthesis import GOOD, People, status_probabilities, synthesise
+from posefix_track.synthesis import People, status_probabilities, synthesise
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]

@@ -1,9 +1,9 @@
 """How far the expected keypoint similarities can be trusted, and what the gate makes of them.
 
-For every joint the network expects a keypoint similarity to the truth (KS, see ``eval.oks``) of the refined and of the
-tracker's position. Calibrated means: of all joints from which it expects 0.7, the mean true similarity is 0.7. The
-expected calibration error (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) is the mean distance of
-the two over ten bins of the expectation, weighted by the joints in them.
+For every joint the network expects a keypoint similarity to the truth (KS, see ``posefix_track.oks``) of the refined
+and of the tracker's position. Calibrated means: of all joints from which it expects 0.7, the mean true similarity is
+0.7. The expected calibration error (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) is the mean
+distance of the two over ten bins of the expectation, weighted by the joints in them.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ import numpy as np
 from eval.diagnose_files import read_comparison
 from eval.diagnose_match import match_people
 from eval.diagnose_people import Comparison, Int, rows_by_image
-from eval.oks import Bool, Float64, keypoint_similarity
+from posefix_track.error_classes import GOOD_FROM
 from posefix_track.errors import InputError
 from posefix_track.gate import Gate
 from posefix_track.image_folder import ImageFolder
+from posefix_track.oks import Bool, Float64, keypoint_similarity
 from posefix_track.refiner import PoseRefiner
 
 BINS = 10
-GOOD = 0.85
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def gate_results(joints: JudgedJoints, gates: Sequence[Gate]) -> list[GateResult
 
 def _result(name: str, joints: JudgedJoints, before: Float64, share: Float64) -> GateResult:
     after = joints.similarity(joints.before + share[:, None] * (joints.refined - joints.before))
-    was_good, is_good = before >= GOOD, after >= GOOD
+    was_good, is_good = before >= GOOD_FROM, after >= GOOD_FROM
     harm = 1 - is_good[was_good].mean() if was_good.any() else 0.0
     healed = is_good[~was_good].mean() if not was_good.all() else 0.0
     return GateResult(name, float(after.mean()), float(is_good.mean()), float(harm), float(healed))

@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from posefix_track.crops import keypoint_boxes
 from posefix_track.errors import InputError
 from posefix_track.keypoints import COCO_17, KeypointSet, keypoint_set_by_count, keypoint_set_by_joints
+from posefix_track.oks import AREA_OF_BOX, Float64
 
 Record = dict[str, Any]
-Float64 = npt.NDArray[np.float64]
 
-# The mean share of its box that a COCO person's segment covers; stands in where a file has no segment areas.
-AREA_OF_BOX = 0.53
 _LARGEST = 1e12
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.bootstrap import Interval, interval, resample_weights
-from eval.oks import Bool, Float64
+from posefix_track.oks import Bool, Float64
 
 Int = npt.NDArray[np.int64]
 

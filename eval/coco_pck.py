@@ -10,9 +10,9 @@ import numpy as np
 from eval.coco_files import CocoTruth, Record, read_coco_results, read_coco_truth
 from eval.diagnose_files import people_columns, triplets
 from eval.diagnose_people import Int, rows_by_image
-from eval.oks import Bool, Float64
 from posefix_track.errors import InputError, UsageError
 from posefix_track.keypoints import KeypointSet, keypoint_set_by_count
+from posefix_track.oks import Bool, Float64
 from posefix_track.poses import present_joints
 
 

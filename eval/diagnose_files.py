@@ -9,8 +9,8 @@ import numpy as np
 
 from eval.coco_files import CocoTruth, Record, checked_truth, finite_numbers, read_coco_results, read_json
 from eval.diagnose_people import Comparison, Detections, People
-from eval.oks import Bool, Float64
 from posefix_track.errors import InputError
+from posefix_track.oks import Bool, Float64
 from posefix_track.poses import present_joints
 
 _Columns = TypeVar("_Columns", People, Detections)

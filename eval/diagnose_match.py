@@ -3,7 +3,7 @@
 import numpy as np
 
 from eval.diagnose_people import Detections, Int, People, rows_by_image
-from eval.oks import Bool, Float64, keypoint_similarity, oks, oks_of_unlabelled
+from posefix_track.oks import Float64, matches, oks_of_pairs
 
 MAX_DETECTIONS = 20
 
@@ -24,8 +24,9 @@ def match_people(people: People, detections: Detections, sigmas: Float64, match_
     for image, found in rows_by_image(detections.image, by_score).items():
         if image in person_rows:
             rows, found = person_rows[image], found[:MAX_DETECTIONS]
-            similarity = _oks_of_pairs(people, rows, detections.keypoints[found], sigmas)
-            for row, d in _greedy(similarity, ignored[rows], people.crowd[rows], match_oks):
+            truth = people.keypoints[rows], people.labelled[rows], people.area[rows], people.bbox_xyxy[rows]
+            similarity = oks_of_pairs(detections.keypoints[found], *truth, sigmas)
+            for row, d in matches(similarity, match_oks, ignored[rows], people.crowd[rows]):
                 match[rows[row]] = found[d]
     match[people.crowd] = -1
     return match
@@ -37,31 +38,6 @@ def box_overlaps(people: People, least_iou: float = 0.1) -> Int:
     for rows in rows_by_image(people.image, np.arange(len(people))).values():
         count[rows] = (_box_iou(people.bbox_xyxy[rows]) > least_iou).sum(1) - 1
     return np.maximum(count, 0)
-
-
-def _oks_of_pairs(people: People, rows: Int, keypoints: Float64, sigmas: Float64) -> Float64:
-    """float64 [detections, people]."""
-    labelled, area = people.labelled[rows], people.area[rows]
-    similarity = keypoint_similarity(keypoints[:, None], people.keypoints[rows], area, sigmas)
-    unlabelled = oks_of_unlabelled(keypoints[:, None], people.bbox_xyxy[rows], area, sigmas)
-    return np.where(labelled.any(1), oks(similarity, labelled), unlabelled)
-
-
-def _greedy(similarity: Float64, ignored: Bool, crowd: Bool, match_oks: float) -> list[tuple[int, int]]:
-    """(person, detection) pairs; people are ordered with the ignored ones last."""
-    pairs, free = [], np.ones(len(ignored), np.bool_)
-    for d, row in enumerate(similarity):
-        allowed = (free | crowd) & (row >= min(match_oks, 1 - 1e-10))
-        # A near person who counts goes before any that is ignored.
-        candidates = np.flatnonzero(allowed & ~ignored)
-        if not len(candidates):
-            candidates = np.flatnonzero(allowed)
-        if len(candidates):
-            # The last of equally similar people, as pycocotools' running maximum has it.
-            best = int(candidates[len(candidates) - 1 - np.argmax(row[candidates][::-1])])
-            free[best] = False
-            pairs.append((best, d))
-    return pairs
 
 
 def _box_iou(boxes: Float64) -> Float64:

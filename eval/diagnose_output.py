@@ -4,12 +4,12 @@ import re
 from typing import Any
 
 from eval.bootstrap import Interval
-from eval.diagnose import CLASSES
 from eval.diagnose_tables import DiagnosisTables, Tally
+from posefix_track.error_classes import ERROR_CLASSES
 from posefix_track.errors import UsageError
 
 _LETTERS = "GJISM-"
-_CONDITION = re.compile(rf"({'|'.join(CLASSES)}|harm|oks)\s*([<>])\s*([+-]?)(\d+(?:\.\d*)?)")
+_CONDITION = re.compile(rf"({'|'.join(ERROR_CLASSES)}|harm|oks)\s*([<>])\s*([+-]?)(\d+(?:\.\d*)?)")
 
 
 def diagnosis_dict(tables: DiagnosisTables) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def _held(tables: DiagnosisTables, condition: str) -> str | None:
 
 def _matrix(tally: Tally) -> dict[str, dict[str, int]]:
     return {
-        before: {after: int(tally.transitions[0, i, j]) for j, after in enumerate(CLASSES)}
-        for i, before in enumerate(CLASSES)
+        before: {after: int(tally.transitions[0, i, j]) for j, after in enumerate(ERROR_CLASSES)}
+        for i, before in enumerate(ERROR_CLASSES)
     }
 
 
@@ -111,7 +111,7 @@ def _people(tables: DiagnosisTables) -> list[dict[str, Any]]:
 
 def _overall(intervals: dict[str, Interval]) -> list[str]:
     lines = [f"{'':<11}{'before':>8}{'after':>8}  change [95 % interval]"]
-    for name in (*CLASSES, "oks"):
+    for name in (*ERROR_CLASSES, "oks"):
         before, after = (100 * intervals[f"{name} {side}"].value for side in ("before", "after"))
         change = percent(intervals[f"{name} change"], signed=True)
         lines.append(f"{name:<11}{before:>8.1f}{after:>8.1f}  {change}")
@@ -119,20 +119,20 @@ def _overall(intervals: dict[str, Interval]) -> list[str]:
 
 
 def _transitions(tally: Tally) -> list[str]:
-    lines = [f"{'from / to':<11}" + "".join(f"{name:>10}" for name in CLASSES)]
+    lines = [f"{'from / to':<11}" + "".join(f"{name:>10}" for name in ERROR_CLASSES)]
     return lines + [
         f"{name:<11}" + "".join(f"{count:>10}" for count in row)
-        for name, row in zip(CLASSES, tally.transitions[0].tolist(), strict=True)
+        for name, row in zip(ERROR_CLASSES, tally.transitions[0].tolist(), strict=True)
     ]
 
 
 def _breakdown(title: str, tally: Tally) -> list[str]:
-    lines = [f"{title:<19}{'joints':>7}" + "".join(f"{name:>14}" for name in CLASSES) + f"{'harm':>7}"]
+    lines = [f"{title:<19}{'joints':>7}" + "".join(f"{name:>14}" for name in ERROR_CLASSES) + f"{'harm':>7}"]
     for name, group in tally.to_dict().items():
         if not group["joints"]:
             continue
         sides = [group[side]["frequencies"] for side in ("before", "after")]
-        cells = "".join(f"{_cell(sides[0][c]):>6} ->{_cell(sides[1][c]):>5}" for c in CLASSES)
+        cells = "".join(f"{_cell(sides[0][c]):>6} ->{_cell(sides[1][c]):>5}" for c in ERROR_CLASSES)
         lines.append(f"{name:<19}{group['joints']:>7}{cells}{_cell(group['harm_rate']):>7}")
     return lines
 

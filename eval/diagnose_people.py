@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from eval.oks import Bool, Float64
+from posefix_track.error_classes import AnnotatedPeople
 from posefix_track.errors import InputError
 from posefix_track.keypoints import KeypointSet
+from posefix_track.oks import Bool, Float64
 
 Int = npt.NDArray[np.int64]
 
@@ -20,29 +21,18 @@ AREA_LIMIT = 1024.0
 
 
 @dataclass(frozen=True)
-class People:
+class People(AnnotatedPeople):
     """Annotated people.
 
     Attributes:
-        image: int64 [N] image number.
-        keypoints: float64 [N, K, 2] image pixels.
-        labelled: bool [N, K]: the joint is annotated.
-        area: float64 [N] square pixels.
         bbox_xyxy: float64 [N, 4] image pixels.
         crowd: bool [N]: the annotation is of a crowd, which any number of detections may match.
         ids: what the files call them.
     """
 
-    image: Int
-    keypoints: Float64
-    labelled: Bool
-    area: Float64
     bbox_xyxy: Float64
     crowd: Bool
     ids: tuple[Hashable, ...]
-
-    def __len__(self) -> int:
-        return len(self.image)
 
     @property
     def below_limit(self) -> Bool:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from eval.coco_files import finite_numbers, read_json
-from eval.oks import Float64
 from posefix_track.errors import InputError, UsageError
 from posefix_track.keypoints import COCO_17, POSETRACK_18, KeypointSet
+from posefix_track.oks import Float64
 
 _NAMED = {"coco": COCO_17, "posetrack": POSETRACK_18}
 

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.bootstrap import Interval, interval, resample_weights, share
-from eval.diagnose import CLASSES, GOOD, NONE, Diagnosis
+from eval.diagnose import Diagnosis
 from eval.diagnose_match import box_overlaps
 from eval.diagnose_people import Int
-from eval.oks import Float64
+from posefix_track.error_classes import ERROR_CLASSES, GOOD, NONE
+from posefix_track.oks import Float64
 
 # Ronchi & Perona's crowding benchmark: labelled joints, and other people whose box overlaps by an IoU above .1.
 VISIBLE_BINS = (("1-5", 5), ("6-10", 10), ("11-15", 15), ("16 and more", 10**9))
@@ -27,7 +28,7 @@ class Tally:
 
     Attributes:
         groups: names of the groups.
-        before: int64 [G, 5] joints of each class before refinement, in the order of ``CLASSES``.
+        before: int64 [G, 5] joints of each class before refinement, in the order of ``ERROR_CLASSES``.
         after: likewise after refinement.
         transitions: int64 [G, 5, 5] joints of class i before and j after; joints that have a pose on both sides.
     """
@@ -132,7 +133,7 @@ class DiagnosisTables:
         """``<class> before``, ``<class> after``, ``<class> change``, ``harm``, ``oks before``, ... over images."""
         tally, weights, image = self._by_image
         samples: dict[str, Float64] = {}
-        for i, name in enumerate(CLASSES):
+        for i, name in enumerate(ERROR_CLASSES):
             before = share(tally.before[:, i], tally.before.sum(1), weights)
             after = share(tally.after[:, i], tally.after.sum(1), weights)
             samples |= {f"{name} before": before, f"{name} after": after, f"{name} change": after - before}
@@ -173,7 +174,7 @@ class DiagnosisTables:
         """Count joints by group number [N, 1 or K]; -1 leaves out."""
         before, after = self.diagnosis.before.codes, self.diagnosis.after.codes
         group = np.broadcast_to(group, before.shape)
-        kinds, groups = len(CLASSES), len(names)
+        kinds, groups = len(ERROR_CLASSES), len(names)
         sides = []
         for codes in (before, after):
             kept = (group >= 0) & (codes != NONE)
@@ -192,8 +193,8 @@ def _bin(values: npt.NDArray[Any], bins: tuple[tuple[str, float], ...]) -> Int:
 def _counted(counts: Int) -> dict[str, dict[str, Any]]:
     total = counts.sum()
     return {
-        "counts": {name: int(n) for name, n in zip(CLASSES, counts, strict=True)},
-        "frequencies": {name: _ratio(n, total) for name, n in zip(CLASSES, counts, strict=True)},
+        "counts": {name: int(n) for name, n in zip(ERROR_CLASSES, counts, strict=True)},
+        "frequencies": {name: _ratio(n, total) for name, n in zip(ERROR_CLASSES, counts, strict=True)},
     }
 
 

@@ -6,8 +6,8 @@ from html import escape
 import numpy as np
 
 from eval.bootstrap import Interval
-from eval.diagnose import CLASSES
 from eval.diagnose_tables import OKS_BIN, OksBins
+from posefix_track.error_classes import ERROR_CLASSES
 
 # Drawn for a phone's width, so that the text stays readable when a figure is scaled down to it.
 _WIDTH = 380
@@ -21,7 +21,7 @@ def frequency_figure(intervals: dict[str, Interval]) -> str:
 
     Good joints and the four errors have scales of their own: errors are an order of magnitude rarer.
     """
-    errors = CLASSES[1:]
+    errors = ERROR_CLASSES[1:]
     gap = _ROW + 30
     caption = f'<text class="axis" x="0" y="{gap - 6}">the errors, on a scale of their own</text>'
     body = [*_bars(("good",), intervals, 0), caption, *_bars(errors, intervals, gap)]

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 from eval.diagnose_tables import DiagnosisTables
-from eval.oks import Bool, Float64
 from eval.report_tables import signed
 from posefix_track.crops import crop_transform, keypoint_boxes
 from posefix_track.errors import InputError
 from posefix_track.frames import Image
 from posefix_track.image_folder import ImageFolder
 from posefix_track.keypoints import KeypointSet
+from posefix_track.oks import Bool, Float64
 from posefix_track.render import draw_poses
 
 # (height, width) in pixels: three of them side by side fill a card on a phone's dense screen.

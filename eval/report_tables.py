@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from eval.bootstrap import Interval
-from eval.diagnose import CLASSES, GOOD, Codes
 from eval.diagnose_people import rows_by_image
 from eval.diagnose_tables import DiagnosisTables, Tally
-from eval.oks import Float64
+from posefix_track.error_classes import ERROR_CLASSES, GOOD, Codes
+from posefix_track.oks import Float64
 
 # More images than this are cut to the ones that changed most.
 MOST_ROWS = 30
@@ -48,9 +48,9 @@ def headline(tables: DiagnosisTables, others: Sequence[Metric]) -> str:
 
 def transition_table(tally: Tally) -> str:
     """Rows: class before; columns: class after; shaded by share of the row."""
-    head = "".join(f"<th>{name}</th>" for name in CLASSES)
+    head = "".join(f"<th>{name}</th>" for name in ERROR_CLASSES)
     rows = []
-    for i, name in enumerate(CLASSES):
+    for i, name in enumerate(ERROR_CLASSES):
         total = max(1, int(tally.transitions[0, i].sum()))
         cells = "".join(_shaded(int(n), int(n) / total, i, j) for j, n in enumerate(tally.transitions[0, i]))
         rows.append(f"<tr><th>{name}</th>{cells}</tr>")
@@ -60,14 +60,16 @@ def transition_table(tally: Tally) -> str:
 def breakdown_table(title: str, tally: Tally) -> str:
     """Classes before and after in every group of a tally."""
     head = (
-        f"<th>{escape(title)}</th><th>joints</th>" + "".join(f"<th>{name}</th>" for name in CLASSES) + "<th>harm</th>"
+        f"<th>{escape(title)}</th><th>joints</th>"
+        + "".join(f"<th>{name}</th>" for name in ERROR_CLASSES)
+        + "<th>harm</th>"
     )
     rows = []
     for name, group in tally.to_dict().items():
         if not group["joints"]:
             continue
         sides = [group[side]["frequencies"] for side in ("before", "after")]
-        cells = "".join(_pair(sides[0][c], sides[1][c], c == "good") for c in CLASSES)
+        cells = "".join(_pair(sides[0][c], sides[1][c], c == "good") for c in ERROR_CLASSES)
         harm = "-" if group["harm_rate"] is None else _number(100 * group["harm_rate"])
         label = escape(name.replace("_", " "))
         rows.append(f"<tr><th>{label}</th><td>{group['joints']}</td>{cells}<td>{harm}</td></tr>")

@@ -16,6 +16,7 @@ from posefix_track.errors import InputError, ResourceError
 from posefix_track.formats import PoseFile
 from posefix_track.frames import FrameSource
 from posefix_track.network import NetworkConfig
+from posefix_track.oks import AREA_OF_BOX, keypoint_similarity
 from posefix_track.pairing import Pairing
 from posefix_track.poses import FramePoses, PoseSequence
 from posefix_track.refiner import PoseRefiner, Prepared
@@ -26,8 +27,6 @@ Float = npt.NDArray[np.float32]
 _BATCH = 8
 # Mean keypoint similarity of INT8 to FP32 below which the INT8 form is thrown away; see docs/performance.md.
 LEAST_SIMILARITY = 0.98
-# COCO's people cover about 0.53 of their boxes; keypoint similarity is defined on the covered area.
-_AREA_SHARE = 0.53
 
 
 @dataclass(frozen=True)
@@ -87,15 +86,14 @@ def quantise_weights(weights: Weights, source: FrameSource, poses: PoseFile, out
 def agreement(config: NetworkConfig, batches: list[Inputs], int8: list[Float], fp32: list[Float]) -> Agreement:
     """Compare the keypoints [B, K, 2] that two engines gave for the same batches, on the joints of the input.
 
-    Keypoint similarity is COCO's, exp(-d^2 / (2 area (2 sigma)^2)), on the area of the input pose.
+    Keypoint similarity is COCO's, on the area of the input pose.
     """
     poses, present = (np.concatenate([batch[i] for batch in batches]) for i in (1, 2))
     boxes = keypoint_boxes(poses, present)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1) * _AREA_SHARE
-    distance = np.linalg.norm(np.concatenate(int8) - np.concatenate(fp32), axis=-1)
-    spread = 2 * np.asarray(config.keypoint_set.sigmas)
-    similarity = np.exp(-(distance**2) / (2 * area[:, None] * spread**2))
-    asked = distance[present]
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1) * AREA_OF_BOX
+    found, wanted = np.concatenate(int8), np.concatenate(fp32)
+    similarity = keypoint_similarity(found, wanted, area, np.asarray(config.keypoint_set.sigmas))
+    asked = np.linalg.norm(found - wanted, axis=-1)[present]
     return Agreement(
         len(poses), float(np.median(asked)), float(np.percentile(asked, 99)), float(similarity[present].mean())
     )

@@ -9,8 +9,7 @@ import orjson
 from posefix_track.errors import UsageError
 from posefix_track.formats import PoseFile
 from posefix_track.keypoints import KeypointSet
-
-Bool = npt.NDArray[np.bool_]
+from posefix_track.oks import Bool, keypoint_similarity
 
 
 def without_repeated_poses(data: bytes, keypoint_set: KeypointSet, threshold: float) -> tuple[bytes, int]:
@@ -67,17 +66,6 @@ def keep_distinct(
     for rank, i in enumerate(order := np.argsort(-scores, kind="stable")):
         if keep[i]:
             rest = order[rank + 1 :]
-            keep[rest] &= _oks(points[rest], points[i], (area[rest] + area[i]) / 2, sigmas) <= threshold
+            similarity = keypoint_similarity(points[rest], points[i], (area[rest] + area[i]) / 2, sigmas)
+            keep[rest] &= similarity.mean(1) <= threshold
     return keep
-
-
-def _oks(
-    poses: npt.NDArray[np.float64],
-    pose: npt.NDArray[np.float64],
-    area: npt.NDArray[np.float64],
-    sigmas: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """Object keypoint similarity of poses [N, K, 2] to one pose [K, 2] (COCO), areas [N]."""
-    distance = ((poses - pose) ** 2).sum(-1)
-    similarity = np.exp(-distance / (2 * (2 * sigmas) ** 2 * np.maximum(area, 1e-9)[:, None]))
-    return np.asarray(similarity.mean(1))

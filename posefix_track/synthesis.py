@@ -12,12 +12,6 @@ from posefix_track.keypoints import KeypointSet
 from posefix_track.synthesis_anchors import Anchors
 from posefix_track.synthesis_model import ErrorModel
 from posefix_track.synthesis_rules import (
-    GOOD,
-    INVERSION,
-    JITTER,
-    MISS,
-    STATUSES,
-    SWAP,
     Float64,
     Int,
     People,
@@ -27,12 +21,6 @@ from posefix_track.synthesis_rules import (
 )
 
 __all__ = [
-    "GOOD",
-    "INVERSION",
-    "JITTER",
-    "MISS",
-    "STATUSES",
-    "SWAP",
     "ErrorModel",
     "People",
     "SynthesisRules",

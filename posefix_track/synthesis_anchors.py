@@ -4,14 +4,10 @@ from itertools import chain, repeat
 
 import numpy as np
 
+from posefix_track.error_classes import GOOD, INVERSION, JITTER, MISS, SWAP
 from posefix_track.keypoints import KeypointSet
 from posefix_track.synthesis_model import ErrorModel
 from posefix_track.synthesis_rules import (
-    GOOD,
-    INVERSION,
-    JITTER,
-    MISS,
-    SWAP,
     Bool,
     Float64,
     Int,

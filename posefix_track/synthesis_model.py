@@ -5,13 +5,16 @@ from functools import cached_property
 
 import numpy as np
 
+from posefix_track.error_classes import ERROR_CLASSES, GOOD_FROM, MISS_BELOW
 from posefix_track.errors import InputError
 from posefix_track.keypoints import KeypointSet
-from posefix_track.synthesis_rules import STATUSES, Float64, Int
+from posefix_track.synthesis_rules import Float64, Int
 
 KS_BINS = 50
 # KS that each status can have: of the joint it lies at; for a miss, of the nearest joint that it could be taken for.
-KS_LIMITS = np.array([[0.85, 1.0], [0.5, 0.85], [0.5, 1.0], [0.5, 1.0], [0.0, 0.5]])
+KS_LIMITS = np.array(
+    [[GOOD_FROM, 1.0], [MISS_BELOW, GOOD_FROM], [MISS_BELOW, 1.0], [MISS_BELOW, 1.0], [0.0, MISS_BELOW]]
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,9 @@ class ErrorModel:
     def __post_init__(self) -> None:
         bands, joints = len(self.visible_from), len(self.keypoints)
         for name, column, shape in (
-            ("frequencies", self.frequencies, (bands, joints, len(STATUSES))),
+            ("frequencies", self.frequencies, (bands, joints, len(ERROR_CLASSES))),
             ("absent", self.absent, (bands, joints)),
-            ("similarity", self.similarity, (joints, len(STATUSES), KS_BINS)),
+            ("similarity", self.similarity, (joints, len(ERROR_CLASSES), KS_BINS)),
         ):
             if column.shape != shape:
                 raise InputError(f"{name} of an error model must have shape {list(shape)}, got {list(column.shape)}")

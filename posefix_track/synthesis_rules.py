@@ -14,9 +14,6 @@ Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 Int = npt.NDArray[np.int64]
 
-GOOD, JITTER, INVERSION, SWAP, MISS = range(5)
-STATUSES = ("good", "jitter", "inversion", "swap", "miss")
-
 _FACE, _SHOULDER, _ARM, _HIP, _KNEE, _ANKLE = range(6)
 _GROUPS = {
     "nose": _FACE, "eye": _FACE, "ear": _FACE, "head_bottom": _FACE, "head_top": _FACE, "head": _FACE,

@@ -5,17 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from eval.diagnose import classify as diagnosed
-from eval.diagnose_people import People as AnnotatedPeople
+from posefix_track.error_classes import ERROR_CLASSES, GOOD, MISS
 from posefix_track.errors import InputError
 from posefix_track.keypoints import COCO_17, UNION_19
-from posefix_track.synthesis import GOOD, MISS, STATUSES, ErrorModel, People, synthesise
+from posefix_track.synthesis import ErrorModel, People, synthesise
 from posefix_track.synthesis_model import KS_LIMITS
+from tests.slow_error_classes import slow_classes
 from trainer.columns import stacked
-from trainer.error_counts import Group, Pose, classify, match
+from trainer.error_counts import Group, Pose, count_errors, of_people
 from trainer.error_model import load_error_model, main, measure, save_error_model
 from trainer.input_poses import input_poses
 from trainer.people import Person
@@ -49,23 +47,33 @@ def written(folder: Path, truth: Any, results: Any) -> tuple[Path, Path]:
 
 def group(rng: np.random.Generator, people: int) -> Group:
     keypoints = rng.uniform(0, 100, (people, 19, 2))
-    return Group(list(range(people)), keypoints, rng.random((people, 19)) < 0.7, rng.uniform(500, 5000, people))
+    labelled, area = rng.random((people, 19)) < 0.7, rng.uniform(500, 5000, people)
+    return Group(np.zeros(people, np.int64), keypoints, labelled, area, list(range(people)))
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 4))
-def test_joints_are_classified_as_the_diagnosis_does(seed: int, people: int) -> None:
-    rng = np.random.default_rng(seed)
-    truth = group(rng, people)
-    keypoints = truth.keypoints[rng.integers(people)][rng.permutation(19)] + rng.normal(0, 5, (19, 2))
-    found, _ = classify(truth, 0, Pose(keypoints, np.ones(19, bool), 1.0, None))
-    annotated = AnnotatedPeople(
-        np.zeros(people, np.int64), truth.keypoints, truth.labelled, truth.area, np.zeros((people, 4)),
-        np.zeros(people, bool), tuple(range(people)),
-    )  # fmt: skip
-    rows = np.array([0])
-    expected = diagnosed(annotated, rows, keypoints[None], UNION_19.flip_index, UNION_19.sigmas)[0]
-    np.testing.assert_array_equal(np.where(truth.labelled[0], found, -1), expected)
+def errors_of(rng: np.random.Generator, truth: Group, person: int) -> Pose:
+    """Some joints jittered, some exchanged with their partner, some another person's, some absent."""
+    owner = np.where(rng.random(19) < 0.2, rng.integers(len(truth), size=19), person)
+    joint = np.where(rng.random(19) < 0.3, UNION_19.flip_index, np.arange(19))
+    return Pose(truth.keypoints[owner, joint] + rng.normal(0, 4, (19, 2)), rng.random(19) < 0.8, 1.0, person)
+
+
+def test_joints_of_several_people_are_counted_as_the_definition_says() -> None:
+    rng = np.random.default_rng(0)
+    groups = {image: group(rng, people) for image, people in enumerate((4, 1, 3, 4))}
+    poses = {image: [errors_of(rng, one, person) for person in range(len(one))] for image, one in groups.items()}
+    status, similarity = np.zeros((19, 5), int), np.zeros((19, 5, 50), int)
+    for image, one in groups.items():
+        keypoints = np.stack([pose.keypoints for pose in poses[image]])
+        slow = slow_classes(one, np.arange(len(one)), keypoints, UNION_19, (0.5, 0.85))
+        counted = np.stack([pose.present for pose in poses[image]]) & one.labelled
+        for (person, joint), (code, best) in zip(np.ndindex(counted.shape), slow, strict=True):
+            status[joint, code] += counted[person, joint]
+            similarity[joint, code, min(int(best * 50), 49)] += counted[person, joint]
+    counts = count_errors(groups, poses, (0,))
+    np.testing.assert_array_equal(counts.status[0], status)
+    np.testing.assert_array_equal(counts.similarity, similarity)
+    assert counts.people == counts.poses == 12 and (status.sum(0) > 0).all()
 
 
 def test_poses_go_to_the_person_they_name_or_to_the_most_similar_one() -> None:
@@ -74,10 +82,17 @@ def test_poses_go_to_the_person_they_name_or_to_the_most_similar_one() -> None:
     poses = [
         Pose(truth.keypoints[i] + 1, np.ones(19, bool), score, None) for i, score in ((2, 0.9), (2, 0.3), (0, 0.2))
     ]
-    assert [(person, pose.score) for person, pose in match(truth, poses)] == [(2, 0.9), (0, 0.2)]
+
+    def pairs(*poses: Pose) -> list[tuple[int, int]]:
+        matched = of_people(truth, [*poses])
+        return list(zip(matched.rows.tolist(), matched.found.tolist(), strict=True))
+
+    assert pairs(*poses) == [(2, 0), (0, 2)]
+    assert pairs(*poses[::-1]) == [(2, 2), (0, 0)]
     named = replace(poses[0], person=1)
-    assert [(person, pose.score) for person, pose in match(truth, [named])] == [(1, 0.9)]
-    assert not list(match(truth, [replace(named, person="somebody")]))
+    assert pairs(named) == [(1, 0)]
+    assert pairs(poses[1], named) == [(1, 1), (2, 0)]
+    assert pairs(replace(named, person="somebody")) == []
 
 
 def test_statuses_absent_joints_and_bands_are_counted(tmp_path: Path) -> None:
@@ -214,7 +229,7 @@ def test_damaged_model_files_are_refused_by_name(tmp_path: Path, damage: Any, na
     path = tmp_path / "model.json"
     counts = measure(*written(tmp_path, annotations(), [result(0, TRUTH)]))
     save_error_model(path, counts, "gt.json", "pred.json")
-    assert load_error_model(path).frequencies.shape == (1, 19, len(STATUSES))
+    assert load_error_model(path).frequencies.shape == (1, 19, len(ERROR_CLASSES))
     path.write_text(json.dumps(damage(json.loads(path.read_text()))))
     with pytest.raises(InputError, match=rf"model\.json: .*{named}"):
         load_error_model(path)
@@ -249,4 +264,4 @@ def test_a_real_estimator_s_errors_are_the_recorded_ones(tmp_path: Path) -> None
     counts = measure(DATA / "person_keypoints_val.json", tmp_path / "pred.json")
     expected = recorded["including_people_below_the_area_limit"]
     assert counts.people == expected["matched_people"]
-    assert counts.status.sum((0, 1)).tolist() == [expected["counts"][name] for name in STATUSES]
+    assert counts.status.sum((0, 1)).tolist() == [expected["counts"][name] for name in ERROR_CLASSES]

@@ -1,17 +1,17 @@
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eval.bootstrap import interval, resample_weights, share
-from eval.diagnose import CLASSES, GOOD, INVERSION, MISS, NONE, classify, diagnose
+from eval.diagnose import diagnose
 from eval.diagnose_files import read_comparison
 from eval.diagnose_match import box_overlaps
 from eval.diagnose_output import failed_conditions
 from eval.diagnose_people import Comparison, Detections, People, pair_detections
 from eval.diagnose_tables import DiagnosisTables
+from posefix_track.error_classes import GOOD, INVERSION, MISS, NONE
 from posefix_track.errors import InputError, UsageError
 from posefix_track.keypoints import COCO_17
 
@@ -44,44 +44,6 @@ def _comparison(people, before, after=None):
     names = tuple(f"{i}.jpg" for i in range(images))
     after = before if after is None else after
     return Comparison(COCO_17, people, before, after, names, tuple(range(images)), ("",) * images)
-
-
-def _slow_labels(people, rows, poses, miss_below, good_from):
-    """The definition read out, joint by joint: of all candidates in their order the first largest wins."""
-    owners = list(zip(people.keypoints.tolist(), people.labelled.tolist(), people.area.tolist(), strict=True))
-    for person, pose in zip(rows.tolist(), poses.tolist(), strict=True):
-        others = [owners[g] for g in np.flatnonzero(people.image == people.image[person]) if g != person]
-        for j, sigma in enumerate(SIGMAS.tolist()):
-            candidates = [(owners[person], j, "good")] + [(other, j, "swap") for other in others]
-            candidates += [(owners[person], FLIP[j], "inversion")] + [(other, FLIP[j], "swap") for other in others]
-            best, kind = -1.0, "miss"
-            for owner, target, name in candidates:
-                similarity = _slow_similarity(pose[j], owner, target, sigma)
-                if similarity > best:
-                    best, kind = similarity, name
-            kind = "miss" if best < miss_below else "jitter" if kind == "good" and best < good_from else kind
-            yield CLASSES.index(kind) if people.labelled[person, j] else NONE
-
-
-def _slow_similarity(place, owner, target, sigma):
-    keypoints, labelled, area = owner
-    if not labelled[target]:
-        return -1.0
-    dx, dy = place[0] - keypoints[target][0], place[1] - keypoints[target][1]
-    return 0.0 if math.isnan(dx) else math.exp(-((dx * dx + dy * dy) / (2 * sigma) ** 2 / area / 2))
-
-
-@pytest.mark.parametrize(("seed", "thresholds"), [(0, (0.5, 0.85)), (1, (0.5, 0.85)), (2, (0.3, 0.6))])
-def test_classes_are_those_of_the_slow_definition(seed, thresholds):
-    rng = np.random.default_rng(seed)
-    people = _people(rng, images=560, each=4)  # with the other seeds more than 10^5 joints
-    rows = np.sort(rng.choice(len(people), len(people) * 9 // 10, replace=False))
-    poses = people.keypoints[rows] + rng.normal(0, 8, (len(rows), 17, 2)) * (rng.random((len(rows), 17, 1)) < 0.7)
-    poses[rng.random((len(rows), 17)) < 0.05] = np.nan
-    expected = list(_slow_labels(people, rows, poses, *thresholds))
-    codes = classify(people, rows, poses, FLIP, SIGMAS, thresholds)
-    assert (codes.ravel() != np.array(expected)).sum() == 0
-    assert set(np.unique(codes)) == {NONE, *range(5)}
 
 
 def test_the_annotation_itself_is_all_good():

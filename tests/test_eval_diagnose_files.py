@@ -5,9 +5,10 @@ import orjson
 import pytest
 
 from eval.__main__ import main
-from eval.diagnose import GOOD, MISS, diagnose
+from eval.diagnose import diagnose
 from eval.diagnose_files import read_comparison
 from eval.diagnose_sigmas import read_sigmas
+from posefix_track.error_classes import GOOD, MISS
 from posefix_track.errors import InputError, UsageError
 from posefix_track.keypoints import COCO_17, LSP_14, POSETRACK_18
 

@@ -9,10 +9,10 @@ import pytest
 
 from eval.__main__ import main
 from eval.bootstrap import Interval
-from eval.diagnose import CLASSES
 from eval.diagnose_tables import OksBins
 from eval.report_figures import frequency_figure, oks_figure
 from eval.report_tables import MOST_ROWS
+from posefix_track.error_classes import ERROR_CLASSES
 from posefix_track.errors import InputError
 from posefix_track.keypoints import COCO_17, POSETRACK_18
 
@@ -174,7 +174,7 @@ def test_posetrack_sequences_have_their_own_rows_and_metrics(tmp_path):
 
 @pytest.fixture
 def intervals():
-    shares = dict(zip(CLASSES, (0.6, 0.2, 0.1, 0.04, 0.06), strict=True))
+    shares = dict(zip(ERROR_CLASSES, (0.6, 0.2, 0.1, 0.04, 0.06), strict=True))
     return {f"{c} {side}": Interval(v, v - 0.02, v + 0.02) for c, v in shares.items() for side in ("before", "after")}
 
 
@@ -187,7 +187,7 @@ def test_bars_are_as_long_as_their_shares(intervals):
 
 def test_bars_survive_undefined_shares():
     nothing = Interval(float("nan"), float("nan"), float("nan"))
-    figure = frequency_figure({f"{c} {side}": nothing for c in CLASSES for side in ("before", "after")})
+    figure = frequency_figure({f"{c} {side}": nothing for c in ERROR_CLASSES for side in ("before", "after")})
     assert "nan" not in figure
     ElementTree.fromstring(figure)
 

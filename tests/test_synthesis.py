@@ -5,19 +5,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from posefix_track.error_classes import ERROR_CLASSES, GOOD, INVERSION, JITTER, MISS, SWAP
 from posefix_track.keypoints import COCO_17, KEYPOINT_SETS, POSETRACK_18, UNION_19, KeypointSet
-from posefix_track.synthesis import (
-    GOOD,
-    INVERSION,
-    JITTER,
-    MISS,
-    STATUSES,
-    SWAP,
-    People,
-    similarity_distance,
-    status_probabilities,
-    synthesise,
-)
+from posefix_track.synthesis import People, similarity_distance, status_probabilities, synthesise
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "posefix_reference" / "synthesis.npz"
 AREA = 31457.0  # of a 3:4 box in a 192 x 256 crop that is padded by 1.25
@@ -236,7 +226,7 @@ def obeys(status: int, point: np.ndarray, radii: np.ndarray, own: list, swaps: l
     return False
 
 
-@pytest.mark.parametrize("status", range(5), ids=STATUSES)
+@pytest.mark.parametrize("status", range(5), ids=ERROR_CLASSES)
 @pytest.mark.parametrize("keypoints", [COCO_17, UNION_19], ids=lambda s: s.name)
 def test_every_point_obeys_the_rules_of_its_status(status: int, keypoints: KeypointSet) -> None:
     rng = np.random.default_rng(status)
@@ -269,7 +259,7 @@ def test_synthesis_has_the_recorded_statistics(person: str) -> None:
     # Joints that the released code treats alike: a right one's partner is not corrupted yet, no partner is unlabelled.
     left = [j for j in range(17) if j == 0 or j % 2 or not labelled[j - 1]]
     joints = [0, 1, 5, 11] if person == "near2_valid8" else left
-    order = [list(golden["status_names"]).index(name) for name in STATUSES]
+    order = [list(golden["status_names"]).index(name) for name in ERROR_CLASSES]
     p_values = []
     for joint in joints:
         ours = [(drawn[:, joint] == status).sum() for status in range(5)]

@@ -6,18 +6,9 @@ from scipy import stats
 
 from benchmarks.synthesis import random_people
 from benchmarks.synthesis_reference import Anchors, place, status_probabilities_slowly, synthesise_slowly
+from posefix_track.error_classes import ERROR_CLASSES, GOOD, INVERSION, SWAP
 from posefix_track.keypoints import COCO_17
-from posefix_track.synthesis import (
-    GOOD,
-    INVERSION,
-    STATUSES,
-    SWAP,
-    People,
-    SynthesisRules,
-    similarity_distance,
-    status_probabilities,
-    synthesise,
-)
+from posefix_track.synthesis import People, SynthesisRules, similarity_distance, status_probabilities, synthesise
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "posefix_reference" / "synthesis.npz"
 CLEAN, AS_RELEASED = SynthesisRules(), SynthesisRules(corrupted_partners=True, first_swapped_partner_repels=True)
@@ -150,7 +141,7 @@ def test_with_its_quirks_every_joint_has_the_recorded_statistics(person: str) ->
     p_values = []
     for joint in range(17):
         ours = np.array([(drawn[:, joint] == status).sum() for status in range(5)])
-        order = [list(golden["status_names"]).index(name) for name in STATUSES]
+        order = [list(golden["status_names"]).index(name) for name in ERROR_CLASSES]
         p_values.append(p_value(ours, golden["status_count"][joint, order]))
         for status, theirs in enumerate(order):
             rows = drawn[:, joint] == status

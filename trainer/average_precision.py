@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from posefix_track.oks import matches, oks_of_pairs
 from trainer.people import Bool, Float64, Int
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -19,13 +20,13 @@ class Truth:
 
     Attributes:
         keypoints: float64 [G, K, 2]; labelled: bool [G, K].
-        bbox_xywh: float64 [G, 4]; area: float64 [G].
+        bbox_xyxy: float64 [G, 4]; area: float64 [G].
         crowd: bool [G]; crowds, and people without labelled joints, are neither found nor missed.
     """
 
     keypoints: Float64
     labelled: Bool
-    bbox_xywh: Float64
+    bbox_xyxy: Float64
     area: Float64
     crowd: Bool
 
@@ -60,54 +61,24 @@ def average_precision(
         if poses is None:
             continue
         order = np.argsort(-poses.scores, kind="stable")[:_MOST]
-        similarity = object_similarity(poses.keypoints[order], people, sigmas)
+        columns = people.keypoints, people.labelled, people.area, people.bbox_xyxy
         scores.append(poses.scores[order])
-        hits.append(_matches(similarity, people))
+        hits.append(_hits(oks_of_pairs(poses.keypoints[order], *columns, sigmas), people))
     order = np.argsort(-np.concatenate(scores), kind="stable")
     precision = [_interpolated(row[order], wanted) for row in np.concatenate(hits, 1)]
     return {"ap": float(np.mean(precision)), "ap50": precision[0], "ap75": precision[5]}
 
 
-def object_similarity(keypoints: Float64, people: Truth, sigmas: Float64) -> Float64:
-    """OKS of poses [D, K, 2] with each person, [D, G]; without labelled joints, by the distance to the doubled box."""
-    apart = keypoints[:, None] - people.keypoints
-    low, size = people.bbox_xywh[:, None, :2], people.bbox_xywh[:, None, 2:]
-    outside = np.maximum(low - size - keypoints[:, None], 0) + np.maximum(keypoints[:, None] - low - 2 * size, 0)
-    some = np.asarray(people.labelled.any(1))
-    apart = np.where(some[:, None, None], apart, outside)
-    error = (apart**2).sum(-1) / (2 * sigmas) ** 2 / (people.area[:, None] + np.spacing(1)) / 2
-    counted = people.labelled | ~some[:, None]
-    return np.asarray((np.exp(-error) * counted).sum(2) / counted.sum(1))
-
-
-def _matches(similarity: Float64, people: Truth) -> Int:
+def _hits(similarity: Float64, people: Truth) -> Int:
     """[10, D]: 1 where the pose is somebody's, 0 where nobody's, -1 where it does not count, for each threshold."""
     # Those that count come first: a pose only goes to the others where none of them is left for it.
     order = np.argsort(people.ignored, kind="stable")
-    rows = [_match(similarity[:, order], people.ignored[order], people.crowd[order], t) for t in THRESHOLDS]
-    return np.array(rows, np.int64).reshape(len(THRESHOLDS), len(similarity))
-
-
-def _match(similarity: Float64, ignored: Bool, crowd: Bool, threshold: float) -> list[int]:
-    taken = np.zeros(len(ignored), bool)
-    result = []
-    for row in similarity:
-        free = ~taken | crowd
-        person = _best(row, free & ~ignored, threshold)
-        if person is None:
-            person = _best(row, free & ignored, threshold)
-        if person is not None:
-            taken[person] = True
-        result.append(0 if person is None else -1 if ignored[person] else 1)
-    return result
-
-
-def _best(similarity: Float64, allowed: Bool, threshold: float) -> int | None:
-    """The most similar of those allowed, the last of equal ones, if at least ``threshold``."""
-    candidates = np.flatnonzero(allowed & (similarity >= min(threshold, 1 - 1e-10)))
-    if not len(candidates):
-        return None
-    return int(candidates[len(candidates) - 1 - similarity[candidates][::-1].argmax()])
+    ignored, crowd = people.ignored[order], people.crowd[order]
+    hits = np.zeros((len(THRESHOLDS), len(similarity)), np.int64)
+    for row, threshold in zip(hits, THRESHOLDS, strict=True):
+        for person, pose in matches(similarity[:, order], threshold, ignored, crowd):
+            row[pose] = -1 if ignored[person] else 1
+    return hits
 
 
 def _interpolated(hits: Int, wanted: int) -> float:

@@ -1,39 +1,28 @@
 """Compares a tracker's poses with annotations: which error each joint has, and how similar it is to where it lies."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from posefix_track.error_classes import ERROR_CLASSES, AnnotatedPeople, Classified, Int, classify
 from posefix_track.errors import InputError
 from posefix_track.keypoints import UNION_19, KeypointSet
+from posefix_track.oks import AREA_OF_BOX, Bool, Float64, keypoint_similarity, matches, oks
 from posefix_track.poses import present_joints
 from posefix_track.synthesis_model import KS_BINS
-from posefix_track.synthesis_rules import GOOD, INVERSION, JITTER, MISS, STATUSES, SWAP, Bool, Float64, Int
-from trainer.people import AREA_SHARE
 
 # A pose less similar than this to everybody is taken for nobody's (coco-analyze matches likewise).
 _LEAST_OKS = 0.1
-_SIGMAS = UNION_19.sigmas
-_FLIP = UNION_19.flip_index
 
 
 @dataclass(frozen=True)
-class Group:
-    """G annotated people of one image in union-19 joints.
-
-    Attributes:
-        ids: G annotation ids.
-        keypoints: float64 [G, 19, 2], image pixels; labelled: bool [G, 19].
-        area: float64 [G], square pixels that OKS is measured by.
-    """
+class Group(AnnotatedPeople):
+    """The annotated people of one image in union-19 joints; ``ids`` are those of their annotations."""
 
     ids: list[Hashable]
-    keypoints: Float64
-    labelled: Bool
-    area: Float64
 
 
 @dataclass(frozen=True)
@@ -50,6 +39,21 @@ class Pose:
     present: Bool
     score: float
     person: Hashable
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Poses that belong to somebody.
+
+    Attributes:
+        rows: int64 [P] the person of each one in its group; found: int64 [P] its place among the image's poses.
+        keypoints: float64 [P, 19, 2]; present: bool [P, 19].
+    """
+
+    rows: Int
+    found: Int
+    keypoints: Float64
+    present: Bool
 
 
 @dataclass(frozen=True)
@@ -113,78 +117,67 @@ def count_errors(
     groups: dict[Hashable, Group], poses: dict[Hashable, list[Pose]], visible_from: tuple[int, ...]
 ) -> Counts:
     """Match poses to people and count the errors of the labelled joints."""
-    pairs = [(g, person, pose) for image, g in groups.items() for person, pose in match(g, poses.get(image, []))]
+    of_images = [(group, of_people(group, poses.get(image, []))) for image, group in groups.items()]
+    people = sum(len(matched.rows) for _, matched in of_images)
     bands = (len(visible_from), len(UNION_19))
     counts = Counts(
-        visible_from, len(pairs), sum(map(len, poses.values())), np.zeros(bands, np.int64), np.zeros(bands, np.int64),
-        np.zeros((*bands, len(STATUSES)), np.int64), np.zeros((bands[1], len(STATUSES), KS_BINS), np.int64),
+        visible_from, people, sum(map(len, poses.values())), np.zeros(bands, np.int64), np.zeros(bands, np.int64),
+        np.zeros((*bands, len(ERROR_CLASSES)), np.int64),
+        np.zeros((bands[1], len(ERROR_CLASSES), KS_BINS), np.int64),
     )  # fmt: skip
-    for group, person, pose in pairs:
-        _count(counts, group, person, pose)
+    for group, matched in of_images:
+        _count(counts, group, matched)
     return counts
 
 
-def match(group: Group, poses: list[Pose]) -> Iterator[tuple[int, Pose]]:
-    """(person, pose) pairs: by annotation id, the rest by falling score to the most similar person still free."""
+def of_people(group: Group, poses: list[Pose]) -> Matched:
+    """Give poses to people: by annotation id, the rest by falling score to the most similar person still free."""
     free = np.asarray(group.labelled.any(1))
     number = {person: i for i, person in enumerate(group.ids)}
-    by_score = sorted(poses, key=lambda pose: -pose.score)
-    for pose in by_score:
-        person = number.get(pose.person) if pose.person is not None else None
+    by_score = sorted(range(len(poses)), key=lambda i: -poses[i].score)
+    pairs = []
+    for i in by_score:
+        person = number.get(poses[i].person) if poses[i].person is not None else None
         if person is not None and free[person]:
             free[person] = False
-            yield person, pose
-    for pose in (pose for pose in by_score if pose.person is None):
-        similarity = np.where(free, _oks(group, pose), -1.0)
-        if len(similarity) and similarity.max() >= _LEAST_OKS:
-            free[similarity.argmax()] = False
-            yield int(similarity.argmax()), pose
+            pairs.append((person, i))
+    nameless = [i for i in by_score if poses[i].person is None]
+    similarity = np.where(free, _oks(group, [poses[i] for i in nameless]), -1.0)
+    nobody = np.zeros(len(group), bool)
+    pairs += [(person, nameless[i]) for person, i in matches(similarity, _LEAST_OKS, nobody, nobody)]
+    rows, found = np.array(pairs, np.int64).reshape(-1, 2).T
+    return Matched(rows, found, *_columns([poses[i] for i in found]))
 
 
-def classify(group: Group, person: int, pose: Pose) -> tuple[Int, Float64]:
-    """Status of each joint, and its KS to the most similar annotated joint, [19] and [19].
-
-    A joint belongs to the most similar of its own, other people's, its own mirrored and other people's mirrored one,
-    in this order where equal (Ronchi & Perona, ICCV 2017, as published); meaningful for labelled, present joints.
-    """
-    straight, mirrored = _similarities(group, pose)
-    others = np.arange(len(group.ids)) != person
-    candidates = np.stack([
-        straight[person], straight[others].max(0, initial=-1.0), mirrored[person],
-        mirrored[others].max(0, initial=-1.0),
-    ])  # fmt: skip
-    best, winner = candidates.max(0), candidates.argmax(0)
-    status = np.array([JITTER, SWAP, INVERSION, SWAP])[winner]
-    status[(winner == 0) & (best >= 0.85)] = GOOD
-    status[best < 0.5] = MISS
-    return status, best
+def classified(group: Group, rows: Int, keypoints: Float64) -> Classified:
+    """Errors of poses [P, 19, 2] of the people in ``rows``; meaningful for joints that are labelled and present."""
+    return classify(group, rows, keypoints, UNION_19.flip_index, UNION_19.sigmas)
 
 
-def _similarities(group: Group, pose: Pose) -> tuple[Float64, Float64]:
-    """KS [G, 19] of the pose's joints to everybody's same and mirrored joints, each by that one's area; -1 for none."""
-    result = []
-    for order in (np.arange(len(_FLIP)), _FLIP):
-        squared = ((pose.keypoints - group.keypoints[:, order]) ** 2).sum(-1)
-        similarity = np.exp(-squared / (2 * group.area[:, None] * (2 * _SIGMAS) ** 2))
-        result.append(np.where(group.labelled[:, order], similarity, -1.0))
-    return result[0], result[1]
+def _oks(group: Group, poses: list[Pose]) -> Float64:
+    """[D, G]; absent joints are as far away as can be."""
+    keypoints, present = _columns(poses)
+    similarity = keypoint_similarity(keypoints[:, None], group.keypoints, group.area, UNION_19.sigmas)
+    return oks(np.where(present[:, None], similarity, 0.0), group.labelled)
 
 
-def _oks(group: Group, pose: Pose) -> Float64:
-    similarity = np.where(group.labelled & pose.present, _similarities(group, pose)[0], 0.0)
-    return np.asarray(similarity.sum(1) / np.maximum(group.labelled.sum(1), 1))
+def _columns(poses: list[Pose]) -> tuple[Float64, Bool]:
+    """Keypoints [P, 19, 2] and presence [P, 19]."""
+    keypoints = np.array([pose.keypoints for pose in poses], np.float64).reshape(-1, len(UNION_19), 2)
+    return keypoints, np.array([pose.present for pose in poses], bool).reshape(-1, len(UNION_19))
 
 
-def _count(counts: Counts, group: Group, person: int, pose: Pose) -> None:
-    labelled = group.labelled[person]
-    band = int(np.searchsorted(counts.visible_from, labelled.sum(), side="right")) - 1
-    status, similarity = classify(group, person, pose)
-    joint = np.flatnonzero(labelled & pose.present)
-    bins = np.minimum((similarity[joint] * KS_BINS).astype(np.int64), KS_BINS - 1)
-    counts.labelled[band] += labelled
-    counts.absent[band] += labelled & ~pose.present
-    counts.status[band, joint, status[joint]] += 1
-    counts.similarity[joint, status[joint], bins] += 1
+def _count(counts: Counts, group: Group, matched: Matched) -> None:
+    labelled = group.labelled[matched.rows]
+    bands = np.searchsorted(counts.visible_from, labelled.sum(1), side="right") - 1
+    codes, similarity = classified(group, matched.rows, matched.keypoints)
+    np.add.at(counts.labelled, bands, labelled)
+    np.add.at(counts.absent, bands, labelled & ~matched.present)
+    pose, joint = np.nonzero(labelled & matched.present)
+    codes, similarity = codes[pose, joint], similarity[pose, joint]
+    bins = np.minimum((similarity * KS_BINS).astype(np.int64), KS_BINS - 1)
+    np.add.at(counts.status, (bands[pose], joint, codes), 1)
+    np.add.at(counts.similarity, (joint, codes, bins), 1)
 
 
 def _group(rows: list[dict[str, Any]], source: KeypointSet) -> Group:
@@ -192,11 +185,12 @@ def _group(rows: list[dict[str, Any]], source: KeypointSet) -> Group:
     order = UNION_19.map_from(source)
     labelled = (order >= 0) & (triplets[:, order, 2] > 0)
     keypoints = np.where(labelled[..., None], triplets[:, order, :2], 0.0)
-    area = np.array([float(row.get("area") or AREA_SHARE * row["bbox"][2] * row["bbox"][3]) for row in rows])
+    area = np.array([float(row.get("area") or AREA_OF_BOX * row["bbox"][2] * row["bbox"][3]) for row in rows])
     if not (np.isfinite(keypoints).all() and np.isfinite(area).all()):
         raise ValueError("a number that is not finite")
     # A box without extent would divide by zero; one pixel tells as little.
-    return Group([row.get("id") for row in rows], keypoints, labelled, np.maximum(area, 1.0))
+    ids = [row.get("id") for row in rows]
+    return Group(np.zeros(len(rows), np.int64), keypoints, labelled, np.maximum(area, 1.0), ids)
 
 
 def _pose(row: dict[str, Any], source: KeypointSet) -> Pose:

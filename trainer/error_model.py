@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from posefix_track.error_classes import ERROR_CLASSES
 from posefix_track.errors import InputError, PosefixError
 from posefix_track.keypoints import UNION_19
 from posefix_track.synthesis_model import KS_BINS, KS_LIMITS, ErrorModel
-from posefix_track.synthesis_rules import STATUSES, Float64, joint_groups
+from posefix_track.synthesis_rules import Float64, joint_groups
 from trainer.error_counts import Counts, count_errors, read_groups, read_tracker
 
 _log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def measure(gt: Path, pred: Path, visible_from: tuple[int, ...] = (0,)) -> Count
 def summary(counts: Counts) -> str:
     """One line: people, joints, and the share of each status and of absent joints in per cent."""
     status = counts.status.sum((0, 1))
-    shares = ", ".join(f"{n} {100 * c / status.sum():.1f} %" for n, c in zip(STATUSES, status, strict=True))
+    shares = ", ".join(f"{n} {100 * c / status.sum():.1f} %" for n, c in zip(ERROR_CLASSES, status, strict=True))
     absent = 100 * counts.absent.sum() / counts.labelled.sum()
     return f"{counts.people} people, {status.sum()} joints: {shares}; besides, {absent:.1f} % of labelled joints absent"
 
@@ -90,8 +91,8 @@ def save_error_model(
         name: {
             "labelled": counts.labelled[:, i].tolist(),
             "absent": counts.absent[:, i].tolist(),
-            "frequencies": {s: frequencies[:, i, k].round(6).tolist() for k, s in enumerate(STATUSES)},
-            "ks_histogram": {s: counts.similarity[i, k].tolist() for k, s in enumerate(STATUSES)},
+            "frequencies": {s: frequencies[:, i, k].round(6).tolist() for k, s in enumerate(ERROR_CLASSES)},
+            "ks_histogram": {s: counts.similarity[i, k].tolist() for k, s in enumerate(ERROR_CLASSES)},
         }
         for i, name in enumerate(UNION_19.joints)
     }
@@ -134,11 +135,12 @@ def load_error_model(path: Path) -> ErrorModel:
 def _joint(values: dict[str, Any], bands: int) -> tuple[Float64, Float64, Float64]:
     """Counts [V, 5] of the statuses, [V, 2] of absent and other joints, and [5, 50] of KS. Raises ValueError."""
     labelled, absent = (np.asarray(values[name], np.float64) for name in ("labelled", "absent"))
-    frequencies = np.stack([np.asarray(values["frequencies"][s], np.float64) for s in STATUSES], -1)
-    similarity = np.stack([np.asarray(values["ks_histogram"][s], np.float64) for s in STATUSES])
+    frequencies = np.stack([np.asarray(values["frequencies"][s], np.float64) for s in ERROR_CLASSES], -1)
+    similarity = np.stack([np.asarray(values["ks_histogram"][s], np.float64) for s in ERROR_CLASSES])
     for name, column, shape in (
         ("labelled", labelled, (bands,)), ("absent", absent, (bands,)),
-        ("frequencies", frequencies, (bands, len(STATUSES))), ("ks_histogram", similarity, (len(STATUSES), KS_BINS)),
+        ("frequencies", frequencies, (bands, len(ERROR_CLASSES))),
+        ("ks_histogram", similarity, (len(ERROR_CLASSES), KS_BINS)),
     ):  # fmt: skip
         if column.shape != shape or not (np.isfinite(column) & (column >= 0)).all():
             raise ValueError(f"{name} must hold {list(shape)} numbers of at least 0")

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from posefix_track.keypoints import UNION_19
+from posefix_track.oks import AREA_OF_BOX
 from posefix_track.synthesis import ErrorModel, People, SynthesisRules, synthesise
 from trainer.columns import Columns
-from trainer.people import AREA_SHARE, Bool, Float64
+from trainer.people import Bool, Float64
 from trainer.pose_refiner_synthesis import transform_poses
 from trainer.recipe import SynthesisConfig
 
@@ -23,7 +24,7 @@ def input_poses(
     people, known = _people(columns)
     if error_model is not None:
         # Its similarities were measured by the area of OKS, the published distances go by the box.
-        people = replace(people, area=people.area * AREA_SHARE)
+        people = replace(people, area=people.area * AREA_OF_BOX)
     poses, present = _synthetic(people, known, config, rng, error_model)
     real = (rng.random(len(poses)) < config.estimate_share) & columns.estimated.any(1)
     poses[real], present[real] = columns.estimate[real], columns.estimated[real]

@@ -16,8 +16,6 @@ Int = npt.NDArray[np.int64]
 
 # Box overlap from which another person counts as near (released code of PoseFix).
 _NEAR_IOU = 0.1
-# COCO's people cover about 0.53 of their boxes; OKS is defined on the covered area.
-AREA_SHARE = 0.53
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from torch import Tensor
 from posefix_track.crops import CropTransform
 from posefix_track.errors import InputError
 from posefix_track.keypoints import UNION_19, KeypointSet
+from posefix_track.oks import AREA_OF_BOX
 from posefix_track.synthesis import ErrorModel
 from trainer.augment import annotation_transform, half_bodies, mirrored, occlude, pose_transform, recolour
 from trainer.columns import Columns, stacked
 from trainer.datasets import Dataset
 from trainer.images import Image, Pictures
 from trainer.input_poses import input_poses
-from trainer.people import AREA_SHARE, Bool, Float64, Person
+from trainer.people import Bool, Float64, Person
 from trainer.recipe import Recipe
 
 # People who are drawn together from one stream of random numbers; a batch is the same however many processes share it.
@@ -163,6 +164,6 @@ def _batch(
     rows = np.arange(len(both))[:, None]
     known = both >= 0
     inputs, targets = (transform.to_crop(points)[rows, both] for points in (poses, columns.keypoints))
-    area = columns.area * AREA_SHARE * transform.scale**2
+    area = columns.area * AREA_OF_BOX * transform.scale**2
     arrays = (crops, inputs, present[rows, both] & known, targets, columns.labelled[rows, both] & known)
     return Batch(*(torch.from_numpy(np.ascontiguousarray(a)) for a in (*arrays, area.astype(np.float32))))

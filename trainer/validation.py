@@ -10,17 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from posefix_track.error_classes import ERROR_CLASSES, GOOD, Codes
 from posefix_track.errors import InputError
 from posefix_track.keypoints import UNION_19, KeypointSet, keypoint_set
 from posefix_track.network import PoseFix
+from posefix_track.oks import AREA_OF_BOX, Bool, Float64
 from posefix_track.refiner import PoseRefiner
-from posefix_track.synthesis_rules import GOOD, STATUSES, Bool, Float64, Int
 from posefix_track.weights import Weights
 from trainer.average_precision import Found, Truth, average_precision
-from trainer.error_counts import Group, Pose, classify, match, read_groups, read_tracker
+from trainer.error_counts import Group, Pose, classified, of_people, read_groups, read_tracker
 from trainer.images import Images
 from trainer.json_files import read_json
-from trainer.people import AREA_SHARE, to_union
+from trainer.people import to_union
 from trainer.recipe import ValidationConfig
 
 Scores = dict[str, float]
@@ -105,25 +106,24 @@ class Validation:
         return average_precision(self.truth, found, UNION_19.sigmas[order >= 0])
 
     def _errors(self, refined: Rows) -> Scores:
-        pairs = [pair for image, group in self.groups.items() for pair in self._pairs(group, image, refined)]
-        if not pairs:
+        sides = [self._codes(group, image, refined) for image, group in self.groups.items()]
+        if not any(len(before) for before, _ in sides):
             raise InputError("none of the validation's poses belongs to an annotated person; compare their image ids")
-        before, after = (np.concatenate(column) for column in zip(*pairs, strict=True))
-        shares = {name: float((after == i).mean()) for i, name in enumerate(STATUSES)}
-        shares_before = {f"{name}_before": float((before == i).mean()) for i, name in enumerate(STATUSES)}
+        before, after = (np.concatenate(column) for column in zip(*sides, strict=True))
+        shares = {name: float((after == i).mean()) for i, name in enumerate(ERROR_CLASSES)}
+        shares_before = {f"{name}_before": float((before == i).mean()) for i, name in enumerate(ERROR_CLASSES)}
         good = before == GOOD
         changed = {"harmed": float((after != GOOD)[good].mean()), "mended": float((after == GOOD)[~good].mean())}
         return shares_before | shares | changed
 
-    def _pairs(self, group: Group, image: Hashable, refined: Rows) -> list[tuple[Int, Int]]:
-        """Statuses before and after of the labelled joints that each matched person's pose has."""
+    def _codes(self, group: Group, image: Hashable, refined: Rows) -> tuple[Codes, Codes]:
+        """Errors before and after of the labelled joints that the poses of matched people have."""
         old, new = (self._poses(rows.get(image, [])) for rows in (self.rows, refined))
-        result = []
-        for person, pose in match(group, old):
-            later = new[next(i for i, one in enumerate(old) if one is pose)]
-            joints = group.labelled[person] & pose.present
-            result.append((classify(group, person, pose)[0][joints], classify(group, person, later)[0][joints]))
-        return result
+        matched = of_people(group, old)
+        joints = group.labelled[matched.rows] & matched.present
+        later = np.array([new[i].keypoints for i in matched.found]).reshape(matched.keypoints.shape)
+        before, after = (classified(group, matched.rows, side).codes[joints] for side in (matched.keypoints, later))
+        return before, after
 
     def _poses(self, rows: list[dict[str, Any]]) -> list[Pose]:
         return [pose for group in read_tracker(rows, self.joints, "poses").values() for pose in group]
@@ -178,7 +178,13 @@ def _people(rows: list[dict[str, Any]], source: KeypointSet, common: Bool) -> Tr
     return Truth(
         keypoints=np.array([points[common] for points, _ in read], np.float64).reshape(-1, count, 2),
         labelled=np.array([labelled[common] for _, labelled in read], bool).reshape(-1, count),
-        bbox_xywh=np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4),
-        area=np.array([row.get("area") or AREA_SHARE * row["bbox"][2] * row["bbox"][3] for row in rows], np.float64),
+        bbox_xyxy=_corners(rows),
+        area=np.array([row.get("area") or AREA_OF_BOX * row["bbox"][2] * row["bbox"][3] for row in rows], np.float64),
         crowd=np.array([bool(row.get("iscrowd", 0)) for row in rows], bool),
     )
+
+
+def _corners(rows: list[dict[str, Any]]) -> Float64:
+    """[G, 4]."""
+    low, size = np.split(np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4), 2, axis=1)
+    return np.concatenate([low, low + size], 1)

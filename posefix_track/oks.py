@@ -1,4 +1,4 @@
-"""Object keypoint similarity (OKS), COCO's measure of how near a pose is to the annotated one.
+"""Object keypoint similarity (OKS), COCO's measure of how near a pose is to the annotated one, and matching by it.
 
 ``KS_j = exp(-d_j^2 / (2 * area * (2 * sigma_j)^2))`` and ``OKS = mean of KS_j over the annotated joints`` (pycocotools,
 ``COCOeval.computeOks``; the order of operations is kept so that ties fall the same way).
@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
+
+# OKS is defined on the area that a person covers; COCO's people cover about this share of their boxes.
+AREA_OF_BOX = 0.53
 
 
 def keypoint_similarity(
@@ -71,3 +74,52 @@ def oks_of_unlabelled(
     low, high = (bbox_xyxy[..., :2] - extent)[..., None, :], (bbox_xyxy[..., 2:] + extent)[..., None, :]
     outside = np.maximum(0.0, low - keypoints) + np.maximum(0.0, keypoints - high)
     return np.asarray(similarity_of_distance(outside, area, sigmas).mean(-1))
+
+
+def oks_of_pairs(
+    keypoints: npt.NDArray[np.floating],
+    truth: npt.NDArray[np.floating],
+    labelled: Bool,
+    area: Float64,
+    bbox_xyxy: Float64,
+    sigmas: Float64,
+) -> Float64:
+    """OKS of every pose with every person, as COCO's evaluation measures it.
+
+    Args:
+        keypoints: [D, K, 2] poses, image pixels.
+        truth: [G, K, 2] annotated people; labelled: bool [G, K]; area: [G] square pixels; bbox_xyxy: [G, 4].
+        sigmas: float64 [K].
+
+    Returns:
+        float64 [D, G] in [0, 1]; for people without a labelled joint that of ``oks_of_unlabelled``.
+    """
+    similarity = keypoint_similarity(keypoints[:, None], truth, area, sigmas)
+    unlabelled = oks_of_unlabelled(keypoints[:, None], bbox_xyxy, area, sigmas)
+    return np.where(labelled.any(1), oks(similarity, labelled), unlabelled)
+
+
+def matches(similarity: Float64, least: float, ignored: Bool, crowd: Bool) -> list[tuple[int, int]]:
+    """Give each pose to the most similar person still free, as COCO does it (``COCOeval.evaluateImg``).
+
+    Args:
+        similarity: float64 [D, G], poses in the order in which they choose.
+        least: similarity of a match, at most 1.
+        ignored: bool [G], ascending: people who are only taken when nobody else is similar enough.
+        crowd: bool [G], people whom any number of poses may match.
+
+    Returns:
+        (person, pose) pairs.
+    """
+    pairs, free = [], np.ones(len(ignored), np.bool_)
+    for pose, row in enumerate(similarity):
+        allowed = (free | crowd) & (row >= min(least, 1 - 1e-10))
+        candidates = np.flatnonzero(allowed & ~ignored)
+        if not len(candidates):
+            candidates = np.flatnonzero(allowed)
+        if len(candidates):
+            # The last of equally similar people, as pycocotools' running maximum has it.
+            person = int(candidates[len(candidates) - 1 - np.argmax(row[candidates][::-1])])
+            free[person] = False
+            pairs.append((person, pose))
+    return pairs

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-import eval.oks as oks_module
+import posefix_track.oks as oks_module
 from eval.diagnose_match import match_people
 from eval.diagnose_people import Detections, People
-from eval.oks import keypoint_similarity, oks, oks_of_unlabelled
 from posefix_track.keypoints import COCO_17
+from posefix_track.oks import keypoint_similarity, oks, oks_of_unlabelled
 
 SIGMAS = COCO_17.sigmas
 _POINTS = st.floats(-1e4, 1e4)
