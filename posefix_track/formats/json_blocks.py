@@ -12,7 +12,7 @@ import numpy as np
 from posefix_track.errors import InputError
 from posefix_track.formats.block_list import BlockList
 from posefix_track.formats.json_text import BLOCK, STEPS, Document, bare_windows, located, open_document
-from posefix_track.formats.number_text import NumberText
+from posefix_track.formats.number_text import NumberText, compact
 
 _SPACE = b" \t\r\n"
 _TAIL = 4096
@@ -25,7 +25,7 @@ _MOST_NUMBERS = 100_000
 def parse_json(path: Path, data: bytes, block: int = BLOCK) -> NumberText:
     """One JSON document. Raises InputError naming the place when it is not valid or nested too deeply."""
     document, start = open_document(path, data, block)
-    return located(document, value_at(document, start, len(data)))
+    return located(document, compact(value_at(document, start, len(data))))
 
 
 def parse_json_lines(path: Path, data: bytes, block: int = BLOCK) -> NumberText:
@@ -58,7 +58,7 @@ class JsonList(BlockList):
         block = self._blocks[number]
         if block.large is not None:
             return [block.large]
-        items: Sequence[Any] = self._document.parsed(block.start, block.end, "[", "]")
+        items: Sequence[Any] = self._document.parsed(block.start, block.end, "[", "]", checked=True)
         return items
 
 
@@ -70,19 +70,19 @@ class JsonLines(BlockList):
         line = 1
         while start < len(document.data):
             end = document.data.find(b"\n", start + document.block) + 1 or len(document.data)
-            sizes.append(sum(1 for _ in self._lines(start, end, line)))
+            sizes.append(sum(1 for _ in self._lines(start, end, line, checked=False)))
             self._places.append((start, end, line))
             line += document.data.count(b"\n", start, end)
             start = end
         super().__init__(sizes)
 
     def _parsed(self, number: int) -> Sequence[Any]:
-        return [*self._lines(*self._places[number])]
+        return [*self._lines(*self._places[number], checked=True)]
 
-    def _lines(self, start: int, end: int, line: int) -> Iterator[tuple[int, Any]]:
+    def _lines(self, start: int, end: int, line: int, checked: bool) -> Iterator[tuple[int, Any]]:
         for text in self._document.data[start:end].split(b"\n"):
             if text.strip(_SPACE):
-                yield line, value_at(self._document, start, start + len(text))
+                yield line, value_at(self._document, start, start + len(text), checked)
             start, line = start + len(text) + 1, line + 1
 
 
@@ -154,19 +154,19 @@ class _Values(ValuesView[Any]):
 def _members(document: Document, block: _Block) -> dict[str, Any]:
     if block.large is not None:
         return {_large_key(document, block.start, block.end)[0]: block.large}
-    members: dict[str, Any] = document.parsed(block.start, block.end, "{", "}")
+    members: dict[str, Any] = document.parsed(block.start, block.end, "{", "}", checked=True)
     return members
 
 
-def value_at(document: Document, start: int, end: int) -> Any:
-    """The value between two bytes, with nothing else around it but white space."""
+def value_at(document: Document, start: int, end: int, checked: bool = False) -> Any:
+    """The value between two bytes, with nothing else around it but white space; see Document.parsed."""
     if end - start > document.block:
         start, end = _stripped(document.data, start, end)
         if document.data[start : start + 1] == b"[":
             return _large_list(document, start, end)
         if document.data[start : start + 1] == b"{":
             return _large_object(document, start, end)
-    return document.parsed(start, end)
+    return document.parsed(start, end, checked=checked)
 
 
 def _stripped(data: bytes, start: int, end: int) -> tuple[int, int]:
@@ -186,7 +186,7 @@ def _large_list(document: Document, start: int, end: int) -> JsonList:
             blocks.append(_Block(first, last, 1, _if_large(value_at(document, first, last))))
             continue
         items = document.parsed(first, last, "[", "]")
-        numbers = numbers + len(items) if type(items) is range else 0
+        numbers = numbers + len(items) if set(map(type, items)) == {int} else 0
         if numbers > _MOST_NUMBERS:
             raise document.error(first, f"a list of more than {_MOST_NUMBERS} numbers; no pose has as many")
         blocks.append(_Block(first, last, len(_filled(document, items, last))))

@@ -5,12 +5,14 @@ once. A larger one is checked block by block, and each block is parsed again whe
 """
 
 import codecs
+import gc
 import itertools
 import json
 import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from posefix_track.errors import InputError
-from posefix_track.formats.number_text import NumberText, compact, number_text
+from posefix_track.formats.number_text import NumberText, number_text
 
 MAX_DEPTH = 64
 # Bytes of JSON that are parsed together.
-BLOCK = 1 << 17
+BLOCK = 1 << 15
 _WINDOW = 1 << 20
 # Enough for pictures that some files carry along.
 _LONGEST_STRING = 1 << 24
@@ -70,15 +72,20 @@ class Document:
         """A breach of JSON's grammar at byte ``at``."""
         return self.error(at, f"not valid JSON ({problem}); is the file cut short or of another kind?")
 
-    def parsed(self, start: int, end: int, before: str = "", after: str = "") -> Any:
-        """The tree of the bytes from ``start`` to ``end``, with ``before`` and ``after`` around them."""
+    def parsed(self, start: int, end: int, before: str = "", after: str = "", checked: bool = False) -> Any:
+        """The tree of the bytes from ``start`` to ``end``, with ``before`` and ``after`` around them.
+
+        ``checked`` says that the bytes were parsed before, so that no object in them has the same key twice.
+        """
         ordinal = partial(next, itertools.count(bisect_left(self.starts, start)))
+        unique = None if checked else _unique_object
         decoder = json.JSONDecoder(
-            object_pairs_hook=_unique_object, parse_float=ordinal, parse_int=ordinal, parse_constant=ordinal
+            object_pairs_hook=unique, parse_float=ordinal, parse_int=ordinal, parse_constant=ordinal
         )
         text = f"{before}{_json_text(self.data[start:end])}{after}"
         try:
-            return compact(decoder.decode(text))
+            with _no_collection():
+                return decoder.decode(text)
         except json.JSONDecodeError as error:
             at = start + len(text[len(before) : error.pos].encode("utf-8", "surrogateescape"))
             raise self.invalid(min(at, end), error.msg) from None
@@ -86,6 +93,18 @@ class Document:
             line = self.data.count(b"\n", 0, start) + 1
             place = f"line {line}: " if line > 1 else ""
             raise InputError(f"{self.path}: {place}key {str(error)[:40]!r} stands twice in one object") from None
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Parsed JSON has no cycles, but so many lists that searching them for cycles takes longer than making them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _json_text(data: bytes) -> str:
@@ -96,7 +115,7 @@ def _json_text(data: bytes) -> str:
 
 
 def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree = {key: compact(value) if type(value) is list else value for key, value in pairs}
+    tree = dict(pairs)
     if len(tree) != len(pairs):
         keys = [key for key, _ in pairs]
         raise _DuplicateKeyError(next(key for key in keys if keys.count(key) > 1))

@@ -22,6 +22,8 @@ Ordinals = npt.NDArray[np.int32]
 
 # As many as Python turns into an int without being asked to.
 _MAX_INT_DIGITS = 4300
+# The plain kinds are found without asking the others' abstract classes.
+_LISTS, _OBJECTS = (list, range, BlockList), (dict, Mapping)
 
 
 @dataclass(frozen=True)
@@ -129,22 +131,24 @@ class NumberText:
 
 def is_list(value: Any) -> TypeGuard["list[Any] | range | BlockList"]:
     """Whether a part of a tree is a list."""
-    return isinstance(value, list | range | BlockList)
+    return isinstance(value, _LISTS)
 
 
 def is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether a part of a tree is an object."""
-    return isinstance(value, Mapping)
+    return isinstance(value, _OBJECTS)
 
 
 def compact(value: Any) -> Any:
-    """Lists of nothing but numbers as a range: their ordinals follow each other."""
+    """A tree whose lists of nothing but numbers are ranges: their ordinals follow each other."""
+    if type(value) is dict:
+        return {key: compact(item) for key, item in value.items()}
     if type(value) is not list or not value:
         return value
     kinds = set(map(type, value))
     if kinds == {int}:
         return range(value[0], value[-1] + 1)
-    return [compact(item) for item in value] if list in kinds else value
+    return [compact(item) for item in value] if kinds & {list, dict} else value
 
 
 def number_text(path: Path, data: bytes, tree: Any, values: "array[float]", spans: "array[int]") -> NumberText:

@@ -3,7 +3,8 @@
 File format: poseval's README. Joints have numbers and may be left out; images are numbered from 1.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from posefix_track.formats.rows import FrameRows, JointNames, Person, optional_i
 from posefix_track.formats.source import Format, Options, Source
 from posefix_track.keypoints import POSETRACK_17
 
+_JOINTS = frozenset(range(len(POSETRACK_17)))
+
 
 def _matches(source: Source) -> bool:
     return source.kind == "json" and any(is_object(tree) and "annolist" in tree for tree in source.trees)
@@ -24,13 +27,12 @@ def _read(source: Source, options: Options) -> PoseFile:
     videos: dict[str, list[FrameRows]] = {}
     for i, text in enumerate(source.texts):
         entries = text.items(text.record(text.tree, "", "annolist")["annolist"], "annolist")
-        names = [_image_name(text, entry, f"annolist[{j}]") for j, entry in enumerate(entries)]
-        first = min([1, *(number for name in names if (number := image_number(name)) is not None)])
-        one_video = len({name.rpartition("/")[0] for name in names}) == 1
-        for j, (entry, name) in enumerate(zip(entries, names, strict=True)):
+        images = [_image(text, entry, f"annolist[{j}]") for j, entry in enumerate(entries)]
+        first = min([1, *(number for name, _ in images if (number := image_number(name)) is not None)])
+        one_video = len({name.rpartition("/")[0] for name, _ in images}) == 1
+        for name, people in images:
             number = image_number(name)
-            frame = FrameRows(i, None if number is None else number - first, name)
-            _add_people(text, frame, entry, f"annolist[{j}]")
+            frame = FrameRows(i, None if number is None else number - first, name, people)
             videos.setdefault(text.path.stem if one_video else name.rpartition("/")[0], []).append(frame)
     joints = JointNames(options.keypoints, usual=POSETRACK_17)
     return pose_file("posetrack17", source.path, source.texts, videos or {"": []}, joints)
@@ -46,6 +48,11 @@ def _single(value: Any) -> Any:
     return value[0] if is_list(value) and len(value) == 1 else value
 
 
+def _image(text: NumberText, entry: Any, where: str) -> tuple[str, list[Person]]:
+    """An image's name and people."""
+    return _image_name(text, entry, where), [*_people(text, entry, where)]
+
+
 def _image_name(text: NumberText, entry: Any, where: str) -> str:
     image = _single(text.record(entry, where, "image")["image"])
     name = _single(text.record(image, f"{where}.image", "name")["name"])
@@ -54,7 +61,7 @@ def _image_name(text: NumberText, entry: Any, where: str) -> str:
     return name
 
 
-def _add_people(text: NumberText, frame: FrameRows, entry: Mapping[str, Any], where: str) -> None:
+def _people(text: NumberText, entry: Mapping[str, Any], where: str) -> Iterator[Person]:
     for i, value in enumerate(_listed(text, entry.get("annorect", []), f"{where}.annorect")):
         place = f"{where}.annorect[{i}]"
         person = text.record(value, place)
@@ -65,24 +72,35 @@ def _add_people(text: NumberText, frame: FrameRows, entry: Mapping[str, Any], wh
             for point in _listed(text, text.record(group, place).get("point", []), f"{place}.annopoints.point")
         ]
         if points:
-            frame.add(_person(text, person, points, place))
+            yield _person(text, person, points, place)
 
 
 def _person(text: NumberText, record: Mapping[str, Any], points: list[Any], where: str) -> Person:
     keypoints = np.full((len(POSETRACK_17), 2), -1, np.int32)
     scores = np.full(len(POSETRACK_17), -1, np.int32)
-    for i, value in enumerate(points):
-        place = f"{where}.annopoints.point[{i}]"
-        point = {key: _single(item) for key, item in text.record(value, place, "id", "x", "y").items()}
-        joint = text.index(point["id"], f"{place}.id")
-        if joint >= len(POSETRACK_17) or keypoints[joint, 0] >= 0:
-            raise text.error(f"{place}.id", f"expected each of the joints 0 to 14 at most once, got {joint}")
-        keypoints[joint] = text.ordinals([point["x"], point["y"]], place)
-        if "score" in point:
-            scores[joint] = text.ordinals([point["score"]], f"{place}.score")[0]
+    place = f"{where}.annopoints.point"
+    for i, point in enumerate(points):
+        text.record(point, f"{place}[{i}]", "id", "x", "y")
+    joints = _joints(text, points, place)
+    keypoints[joints] = np.stack([_column(text, points, key, place) for key in ("x", "y")], axis=1)
+    scored = ["score" in point for point in points]
+    scores[joints[scored]] = _column(text, [*compress(points, scored)], "score", place)
     single: dict[str, Any] = {key: _single(record[key]) for key in ("score", "track_id") if key in record}
     track_id = optional_id(text, single, "track_id", where)
     return Person(where, keypoints, _if_any(scores), optional_score(text, single, "score", where), track_id)
+
+
+def _column(text: NumberText, points: list[Any], key: str, where: str) -> Ordinals:
+    return text.ordinals([_single(point[key]) for point in points], f"{where}.{key}")
+
+
+def _joints(text: NumberText, points: list[Any], where: str) -> Ordinals:
+    joints = text.values[_column(text, points, "id", where)]
+    found = joints.tolist()
+    if not _JOINTS.issuperset(found) or len({*found}) < len(found):
+        listed = ", ".join(f"{joint:g}" for joint in found)[:100]
+        raise text.error(f"{where}.id", f"expected each of the joints 0 to 14 at most once, got {listed}")
+    return joints.astype(np.int32)
 
 
 def _if_any(scores: Ordinals) -> Ordinals | None:
