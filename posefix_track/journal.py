@@ -22,6 +22,7 @@ from filelock import lock_descriptor
 
 from posefix_track.errors import ResourceError, UsageError
 from posefix_track.formats.atomic import beside
+from posefix_track.people import shift_of
 from posefix_track.poses import Float, PoseSequence
 from posefix_track.refiner import RefinedPoses
 
@@ -279,6 +280,5 @@ def _decoded(data: bytes, before: Float) -> RefinedPoses:
     flags = np.unpackbits(np.frombuffer(data, np.uint8, offset=12 * count), count=count + people).astype(bool)
     keypoints = numbers[: 2 * count].reshape(people, joints, 2).astype(np.float32)
     refined = flags[:count].reshape(people, joints)
-    shift = np.where(refined, np.linalg.norm(keypoints - before, axis=-1), 0).astype(np.float32)
     expected_ks = numbers[2 * count :].reshape(people, joints).astype(np.float32)
-    return RefinedPoses(keypoints, expected_ks, refined, shift, flags[count:])
+    return RefinedPoses(keypoints, expected_ks, refined, shift_of(before, keypoints, refined), flags[count:])

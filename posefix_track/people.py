@@ -80,6 +80,13 @@ class Prepared:
     transform: CropTransform
 
 
+def shift_of(before: Float, after: Float, refined: Bool) -> Float:
+    """Pixels between two positions [N, K, 2] of the joints that were ``refined`` [N, K], 0 for the others."""
+    zeros = np.zeros_like(after)
+    way = np.subtract(after, before, out=zeros, where=np.broadcast_to(refined[..., None], zeros.shape))
+    return np.asarray(np.linalg.norm(way, axis=-1), np.float32)
+
+
 def together(frames: list[Prepared]) -> Prepared:
     """All people of several frames, at least one, as if of one; without their crops."""
     if len(frames) == 1:

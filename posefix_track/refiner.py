@@ -18,7 +18,7 @@ from posefix_track.gate import Gate
 from posefix_track.inference import Inference, Outputs, Pending
 from posefix_track.keypoints import KeypointSet, keypoint_set
 from posefix_track.network import NetworkConfig
-from posefix_track.people import Answers, Prepared, RefinedPoses, together
+from posefix_track.people import Answers, Prepared, RefinedPoses, shift_of, together
 from posefix_track.poses import present_joints
 from posefix_track.weights import Weights, find_quantised, load_weights
 
@@ -128,14 +128,12 @@ class PoseRefiner:
         """The network's own opinion, for judging it; arguments as of ``__call__``."""
         frame = self.prepare(frame_bgr, keypoints, scores)
         outputs = self._outputs([frame], frame)()
-        ours = np.flatnonzero(self._from_caller >= 0)
-        cells = frame.rows[:, None], self._from_caller[ours]
+        ours, cells = self._cells(frame)
         shape = frame.keypoints.shape
         answers = Answers(*(np.full(size, np.nan, np.float32) for size in (shape, shape, shape[:2])))
         answers.keypoints[cells] = frame.transform.to_image(outputs.keypoints)[:, ours]
         answers.expected_ks[cells] = outputs.expected_ks[:, ours]
-        distance = np.linalg.norm(outputs.keypoints - frame.poses, axis=-1) / self._inference.spread
-        answers.distance[cells] = distance[:, ours]
+        answers.distance[cells] = self._distance(frame, outputs)[1][:, ours]
         return answers
 
     def stream(self, frames_and_poses: Iterable[FrameAndPoses], max_latency: int = 8) -> Iterator[RefinedPoses]:
@@ -211,32 +209,33 @@ class PoseRefiner:
 
     def _finished(self, frame: Prepared, outputs: Outputs) -> RefinedPoses:
         """Back to the caller's image, people and joints."""
-        positions = frame.transform.to_image(outputs.keypoints)
-        distance = np.linalg.norm(outputs.keypoints - frame.poses, axis=-1)
-        share = self._share(frame.present, outputs.expected_ks, distance / self._inference.spread)
-        moved = (share > 0) & ~(distance < _NOISE * frame.present)
+        pixels, distance = self._distance(frame, outputs)
+        share = self._share(frame.present, outputs.expected_ks, distance)
+        moved = (share > 0) & ~(pixels < _NOISE * frame.present)
         similarity = np.where(moved, outputs.expected_ks[..., 0], outputs.expected_ks[..., 1])
-        ours = np.flatnonzero(self._from_caller >= 0)
-        theirs = self._from_caller[ours]
+        ours, cells = self._cells(frame)
         keypoints = frame.keypoints.copy()
         refined = np.zeros(keypoints.shape[:2], bool)
         expected = np.full(keypoints.shape[:2], np.nan, np.float32)
-        rows = frame.rows[:, None]
-        refined[rows, theirs] = moved[:, ours]
-        expected[rows, theirs] = similarity[:, ours]
-        # An absent joint may be NaN, and its share is 0 or 1: np.where, not a weighted sum, decides about those.
-        before, whole = keypoints[rows, theirs], (share >= 1)[:, ours, None]
-        # Nor may one that is infinite get into the sum.
-        start = np.where(np.isfinite(before), before, 0)
-        after = np.where(whole, positions[:, ours], start + share[:, ours, None] * (positions[:, ours] - start))
-        keypoints[rows, theirs] = np.where(moved[:, ours, None], after, before)
+        refined[cells], expected[cells] = moved[:, ours], similarity[:, ours]
+        positions = frame.transform.to_image(outputs.keypoints)
+        before = keypoints[cells]
+        after = _part_of_the_way(before, positions[:, ours], share[:, ours, None])
+        keypoints[cells] = np.where(moved[:, ours, None], after, before)
         self._move_derived(frame.keypoints, keypoints, refined)
         considered = np.zeros(len(keypoints), bool)
         considered[frame.rows] = True
-        zeros = np.zeros_like(keypoints)
-        way = np.subtract(keypoints, frame.keypoints, out=zeros, where=np.broadcast_to(refined[..., None], zeros.shape))
-        shift = np.linalg.norm(way, axis=-1).astype(np.float32)
-        return RefinedPoses(keypoints, expected, refined, shift, considered)
+        return RefinedPoses(keypoints, expected, refined, shift_of(frame.keypoints, keypoints, refined), considered)
+
+    def _cells(self, frame: Prepared) -> tuple[Int, tuple[Int, Int]]:
+        """The network's joints that the caller has, and where those of the P people stand in the caller's arrays."""
+        ours = np.flatnonzero(self._from_caller >= 0)
+        return ours, (frame.rows[:, None], self._from_caller[ours])
+
+    def _distance(self, frame: Prepared, outputs: Outputs) -> tuple[Float, Float]:
+        """How far each joint would go, [P, J]: crop pixels, and standard deviations of keypoint similarity."""
+        pixels = np.linalg.norm(outputs.keypoints - frame.poses, axis=-1)
+        return pixels, pixels / self._inference.spread
 
     def _share(self, present: Bool, expected_ks: Float, distance: Float) -> Float:
         """float32 [P, K] in [0, 1]: how much of the way to the refined position each joint goes."""
@@ -264,6 +263,13 @@ def _waited(
     group, results = started
     with clock():
         return group, results()
+
+
+def _part_of_the_way(before: Float, positions: Float, share: Float) -> Float:
+    """Joints [..., 2] that go a ``share`` [..., 1] of the way from ``before``, anything at all, to ``positions``."""
+    # An absent joint may be NaN or infinite, and its share is 0 or 1: np.where, not a weighted sum, decides about it.
+    start = np.where(np.isfinite(before), before, 0)
+    return np.where(share >= 1, positions, start + share * (positions - start))
 
 
 def _checked(
