@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check wheel sbom record nightly clean
 
 # Refine a drawn clip; leaves poses, an overlay video and a report in demo/.
 demo: $(VENV)/installed
@@ -18,6 +18,34 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The same commit gives the same bytes, wherever and whenever it is built.
+wheel: $(VENV)/installed
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build -t wheel -d dist
+	cd dist && sha256sum *.whl
+
+# A CycloneDX bill of materials: what the tests run with, down to the last dependency.
+sbom: $(VENV)/sbom/installed
+	mkdir -p dist
+	$(VENV)/sbom/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --mc-type library \
+		--output-reproducible -o dist/posefix_track.cdx.json
+
+# Speed beside the original's way in the same run, and whether it fell by a tenth since `make record` on this machine.
+SPEED := $(BIN)/python -m benchmarks.end_to_end --baseline --frames 60 --rounds 5 --save
+record: $(VENV)/installed
+	mkdir -p out
+	$(SPEED) out/recorded_speed.json
+
+nightly: $(VENV)/installed
+	mkdir -p out
+	$(SPEED) out/speed.json
+	$(BIN)/python -m benchmarks.compare out/recorded_speed.json out/speed.json
+
+$(VENV)/sbom/installed: $(VENV)/installed
+	# In an environment of its own, so that it does not list itself.
+	$(PYTHON) -m venv $(VENV)/sbom
+	$(VENV)/sbom/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt cyclonedx-bom
+	touch $@
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
@@ -25,4 +53,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo dist
