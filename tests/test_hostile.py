@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import socket
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import weights_mutants
+from benchmarks.weights_mutants import DAMAGES, damaged, damages, outcome, write_small_weights
 from posefix_track.errors import InputError
 from posefix_track.image_folder import ImageFolder, read_image
 from posefix_track.keypoints import COCO_17
@@ -21,7 +24,7 @@ from posefix_track.refine import refine_sequence
 from posefix_track.refiner import PoseRefiner
 from posefix_track.report import Report
 from posefix_track.video import open_source
-from posefix_track.weights import load_weights, save_weights
+from posefix_track.weights import Weights, load_weights, save_weights
 from posefix_track.weights_header import read_header
 from tests.clips import Clip
 
@@ -97,23 +100,26 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         load_weights(tmp_path / "nan.safetensors")
 
 
-@given(st.data())
-@settings(max_examples=40, deadline=None)
-def test_flipped_and_cut_weights_load_or_give_our_error(
-    weights: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    content = bytearray(weights.read_bytes())
-    header = 8 + int.from_bytes(content[:8], "little")
-    # Half of all in the header, which is a thousandth of the file.
-    position = data.draw(st.integers(0, header - 1) | st.integers(0, len(content) - 1))
-    content[position] ^= 1 << data.draw(st.integers(0, 7))
-    path = tmp_path_factory.mktemp("flip") / "flipped.safetensors"
-    path.write_bytes(content[: data.draw(st.just(len(content)) | st.integers(0, len(content)))])
-    try:
-        loaded = load_weights(path)
-    except InputError:
-        return
-    assert all(tensor.isfinite().all() for tensor in loaded.network.state_dict().values())
+def test_damaged_weights_load_or_give_our_error(tmp_path: Path) -> None:
+    """A slice of ``python -m benchmarks.weights_mutants``."""
+    content, path = write_small_weights(tmp_path / "sound.safetensors"), tmp_path / "damaged.safetensors"
+    assert outcome(tmp_path / "sound.safetensors") == "loaded"
+    for seed in range(40):
+        what, data = damaged(content, random.Random(seed))
+        path.write_bytes(data)
+        assert outcome(path) in ("refused", "loaded"), (seed, what)
+    assert set(DAMAGES) == {damage for seed in range(40) for damage in damages(random.Random(seed))}
+
+
+def test_damage_that_is_not_noticed_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "w.safetensors"
+    write_small_weights(path)
+    network = PoseFix(CONFIG)
+    next(network.parameters()).data.flatten()[3] = float("nan")
+    monkeypatch.setattr(weights_mutants, "load_weights", lambda path: Weights(network, {}, ""))
+    assert outcome(path) == "weights that are not finite"
+    monkeypatch.setattr(weights_mutants, "load_weights", lambda path: [][0])
+    assert outcome(path) == "IndexError: list index out of range"
 
 
 def test_a_pickle_does_not_run(tmp_path: Path) -> None:
