@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from posefix_track.convert import convert, known_targets
-from posefix_track.errors import UsageError
 from posefix_track.formats import known_formats, read_poses
 from posefix_track.keypoints import KEYPOINT_SETS
+from posefix_track.output_paths import refuse_overwriting
 
 
 def run_convert(arguments: Sequence[str]) -> str:
@@ -23,8 +23,8 @@ def run_convert(arguments: Sequence[str]) -> str:
     output = parsed.output or parsed.poses.with_name(
         f"{parsed.poses.stem}.{parsed.to}{known_targets()[parsed.to].suffix}"
     )
-    if not parsed.overwrite and output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise UsageError(f"{output} already exists; choose another with -o, or pass --overwrite")
+    if not output.is_dir() or any(output.iterdir()):
+        refuse_overwriting(output, parsed.overwrite)
     notes = convert(poses, output, parsed.to, frame_size=parsed.size)
     frames = [frame for sequence in poses.sequences for frame in sequence.frames]
     summary = f"{output}: {sum(map(len, frames))} people of {len(frames)} frames from {poses.format} to {parsed.to}"

@@ -62,10 +62,14 @@ def _poses_path(poses: Path, output: Path | None) -> Path:
 def refuse_existing(paths: OutputPaths, poses: Path, overwrite: bool) -> None:
     """Raises UsageError where an output stands already, unless it may be replaced."""
     for path in (paths.output, paths.video):
-        if path is None or overwrite or not path.exists():
-            continue
-        if not path.is_dir() or _holds_any(path, poses):
-            raise UsageError(f"{path} already exists; choose another output or add --overwrite")
+        if path is not None and (not path.is_dir() or _holds_any(path, poses)):
+            refuse_overwriting(path, overwrite)
+
+
+def refuse_overwriting(path: Path, overwrite: bool) -> None:
+    """Raises UsageError where something stands at ``path``, unless it may be replaced."""
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} already exists; choose another output or add --overwrite")
 
 
 def _holds_any(folder: Path, poses: Path) -> bool:

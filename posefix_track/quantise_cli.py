@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from posefix_track.errors import UsageError
 from posefix_track.formats import known_formats, read_poses
 from posefix_track.keypoints import KEYPOINT_SETS
+from posefix_track.output_paths import refuse_overwriting
 from posefix_track.video import open_source
 from posefix_track.weights import SHIPPED, find_weights, load_weights, quantised_path
 
@@ -20,8 +20,7 @@ def run_quantise(arguments: Sequence[str]) -> str:
 
     parsed = _parser().parse_args(arguments)
     output = parsed.output or quantised_path(find_weights(parsed.weights))
-    if output.exists() and not parsed.overwrite:
-        raise UsageError(f"{output} already exists; choose another with -o, or pass --overwrite")
+    refuse_overwriting(output, parsed.overwrite)
     weights = load_weights(parsed.weights)
     with open_source(parsed.source) as source:
         poses = read_poses(

@@ -247,11 +247,11 @@ def test_damaged_model_files_are_refused_by_name(tmp_path: Path, damage: Any, na
     ],
 )
 def test_unusable_files_end_with_exit_code_3(
-    tmp_path: Path, truth: Any, results: Any, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, truth: Any, results: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     gt, pred = written(tmp_path, truth, results)
     assert main(["--gt", str(gt), "--pred", str(pred), "-o", str(tmp_path / "model.json")]) == 3
-    assert "error: " in capsys.readouterr().err
+    assert "error: " in caplog.text
     assert not (tmp_path / "model.json").exists()
 
 

@@ -217,12 +217,12 @@ def test_a_checkpoint_of_another_network_is_named(root: Path) -> None:
 
 
 def test_the_command_reports_a_missing_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     missing = str(tmp_path / "none.toml")
     monkeypatch.setattr(sys, "argv", ["trainer", missing, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
     assert main() == InputError.exit_code
-    assert "none.toml: not a readable TOML recipe" in capsys.readouterr().err
+    assert "error: " in caplog.text and "none.toml: not a readable TOML recipe" in caplog.text
 
 
 # ImageNet weights

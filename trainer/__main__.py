@@ -1,7 +1,6 @@
 """`python -m trainer RECIPE --data ROOT --out FOLDER`: train, or go on with an interrupted run."""
 
 import argparse
-import logging
 import os
 import sys
 from dataclasses import replace
@@ -10,8 +9,8 @@ from pathlib import Path
 import torch
 
 from posefix_track.downloads import with_hash
-from posefix_track.errors import PosefixError
 from posefix_track.network import PoseFix
+from trainer.command import run
 from trainer.recipe import Recipe, read_recipe
 from trainer.start import start_from_imagenet, start_from_weights
 from trainer.train import load_samples, train
@@ -34,20 +33,17 @@ def main() -> int:
     parser.add_argument("--error-model", type=Path, help="file of python -m trainer.error_model, for input poses")
     parser.add_argument("--workers", type=int, default=1, help="loader processes of each training process (default 1)")
     parser.add_argument("--tensorboard", action="store_true", help="write for TensorBoard too")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        recipe = read_recipe(arguments.recipe)
-        if arguments.error_model:
-            path = os.path.relpath(arguments.error_model, arguments.data)
-            synthesis = replace(recipe.synthesis, error_model=path)
-            recipe = replace(recipe, synthesis=synthesis)
-        network = _start(recipe, arguments)
-        train(recipe, arguments.data, arguments.out, network, arguments.workers, arguments.tensorboard)
-    except PosefixError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run(_train, parser.parse_args())
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    recipe = read_recipe(arguments.recipe)
+    if arguments.error_model:
+        path = os.path.relpath(arguments.error_model, arguments.data)
+        synthesis = replace(recipe.synthesis, error_model=path)
+        recipe = replace(recipe, synthesis=synthesis)
+    network = _start(recipe, arguments)
+    train(recipe, arguments.data, arguments.out, network, arguments.workers, arguments.tensorboard)
 
 
 def _start(recipe: Recipe, arguments: argparse.Namespace) -> PoseFix:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from posefix_track.error_classes import ERROR_CLASSES
-from posefix_track.errors import InputError, PosefixError
+from posefix_track.errors import InputError
 from posefix_track.keypoints import UNION_19
 from posefix_track.synthesis_model import KS_BINS, KS_LIMITS, ErrorModel
 from posefix_track.synthesis_rules import Float64, joint_groups
+from trainer.command import run
 from trainer.error_counts import Counts, count_errors, read_groups, read_tracker
+from trainer.json_files import read_json
 
 _log = logging.getLogger(__name__)
 
@@ -39,16 +41,13 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="statuses apart for people of 0-5, 6-10 and more labelled joints",
     )
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        counts = measure(arguments.gt, arguments.pred, _BANDS if arguments.by_visible else (0,))
-        save_error_model(arguments.out, counts, arguments.gt.name, arguments.pred.name)
-    except PosefixError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+    return run(_estimate, parser.parse_args(argv))
+
+
+def _estimate(arguments: argparse.Namespace) -> None:
+    counts = measure(arguments.gt, arguments.pred, _BANDS if arguments.by_visible else (0,))
+    save_error_model(arguments.out, counts, arguments.gt.name, arguments.pred.name)
     _log.info(summary(counts))
-    return 0
 
 
 def measure(gt: Path, pred: Path, visible_from: tuple[int, ...] = (0,)) -> Counts:
@@ -63,8 +62,8 @@ def measure(gt: Path, pred: Path, visible_from: tuple[int, ...] = (0,)) -> Count
     Raises:
         InputError: for unusable files, and where no pose belongs to anybody.
     """
-    source, groups = read_groups(_read(gt), str(gt))
-    counts = count_errors(groups, read_tracker(_read(pred), source, str(pred)), visible_from)
+    source, groups = read_groups(read_json(gt), str(gt))
+    counts = count_errors(groups, read_tracker(read_json(pred), source, str(pred)), visible_from)
     if not counts.status.any():
         raise InputError(
             f"{pred}: none of its {counts.poses} poses belongs to anybody in {gt}; the image ids of both must agree"
@@ -116,7 +115,7 @@ def load_error_model(path: Path) -> ErrorModel:
     Raises:
         InputError: naming the file and what is wrong with it.
     """
-    content = _read(path)
+    content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise InputError(f"{path}: not an error model; write one with python -m trainer.error_model")
     if content.get("version") != _VERSION:
@@ -177,13 +176,6 @@ def _published() -> Float64:
     radius = np.sqrt(-2 * np.log(edges))
     mass = radius[:, :-1] - radius[:, 1:]
     return np.asarray(mass / mass.sum(1, keepdims=True))
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable JSON file: {error}") from error
 
 
 if __name__ == "__main__":

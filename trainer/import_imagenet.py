@@ -6,7 +6,6 @@ convolutions and weights that may be int8. ``python -m trainer --weights`` start
 
 import argparse
 import hashlib
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,12 @@ from torch import Tensor, nn
 
 from posefix_track.backbones import BACKBONES
 from posefix_track.crops import crop_transform
-from posefix_track.errors import InputError, PosefixError, UsageError
+from posefix_track.errors import InputError, UsageError
 from posefix_track.image_folder import ImageFolder
 from posefix_track.keypoints import KEYPOINT_SETS
 from posefix_track.network import NetworkConfig, PoseFix
-from posefix_track.weights import save_weights
+from trainer.command import add_weights_output, run, write_weights
 from trainer.import_resnet import import_resnet
-
-_log = logging.getLogger(__name__)
 
 # Spread of the fresh pose slices of the first convolution: at a heatmap peak of 2 they then speak about as loudly as
 # the three image slices.
@@ -136,27 +133,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse arguments, write a start file for ``python -m trainer --weights``, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer.import_imagenet", description=__doc__)
     parser.add_argument("file", type=Path, help="torchvision ResNet (.pth, .safetensors) or MobileNetV2 (.onnx)")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="weights file to write (.safetensors)")
+    add_weights_output(parser)
     parser.add_argument("--backbone", choices=BACKBONES, required=True, help="what the file holds")
     parser.add_argument(
         "--input-size", type=_size, default=NetworkConfig.input_size, help="height x width of the crops"
     )
     parser.add_argument("--keypoints", choices=KEYPOINT_SETS, default=NetworkConfig.keypoints, help="joints to train")
     parser.add_argument("--images", type=Path, help="folder of crops of people; MobileNetV2's batch norms need it")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    parsed = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        _convert(parsed)
-    except PosefixError as error:
-        _log.error("error: %s", error)
-        return error.exit_code
-    return 0
+    return run(lambda parsed: write_weights(parsed, _converted), parser.parse_args(arguments))
 
 
-def _convert(parsed: argparse.Namespace) -> None:
-    if parsed.output.exists() and not parsed.overwrite:
-        raise UsageError(f"{parsed.output} already exists; choose another output or add --overwrite")
+def _converted(parsed: argparse.Namespace) -> tuple[PoseFix, dict[str, Any]]:
     # The head and the pose slices are random: the same command gives the same weights.
     torch.manual_seed(0)
     network = PoseFix(NetworkConfig(parsed.backbone, parsed.keypoints, parsed.input_size))
@@ -167,9 +154,7 @@ def _convert(parsed: argparse.Namespace) -> None:
     else:
         raise UsageError("give --images FOLDER: MobileNetV2's ONNX file has no batch statistics of its own")
     info = {"imported_from": parsed.file.name, "sha256": hashlib.sha256(parsed.file.read_bytes()).hexdigest()}
-    parsed.output.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(parsed.output, network, info | {"trained_on": ["ImageNet (backbone only)"]}, torch.float32)
-    _log.info("%s: %s, %s, crops of %dx%d", parsed.output, parsed.backbone, parsed.keypoints, *parsed.input_size)
+    return network, info | {"trained_on": ["ImageNet (backbone only)"]}
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -5,7 +5,6 @@ Names, layouts and constants are those of the released TensorFlow 1 code; the fi
 
 import argparse
 import hashlib
-import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from posefix_track.errors import InputError, PosefixError, UsageError
+from posefix_track.errors import InputError
 from posefix_track.network import PoseFix, original_config
-from posefix_track.weights import save_weights
+from trainer.command import add_weights_output, run, write_weights
 from trainer.tensor_bundle import Float, TensorBundle, fields, shape_of
 
 INPUT_SIZES = {"256x192": (256, 192), "384x288": (384, 288)}
@@ -30,8 +29,6 @@ _LICENCE = "PoseFix's code is under the MIT licence; the weights are under the t
 _SCOPE = re.compile(r"resnet_v1_(50|101|152)/")
 _OPTIMISER = frozenset({"Variable", "beta1_power", "beta2_power"})
 _NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -179,29 +176,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse arguments, import, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer.import_tf", description=__doc__)
     parser.add_argument("snapshot", type=Path, help="snapshot_<epoch>.ckpt, beside its .index and .data files")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="weights file to write (.safetensors)")
+    add_weights_output(parser)
     parser.add_argument("--keypoints", choices=KEYPOINTS, default="coco17", help="what it was trained on")
     size = "height x width of its crops (default: as its .meta file says, else 256x192 for ResNet-50 and 384x288)"
     parser.add_argument("--input-size", choices=INPUT_SIZES, help=size)
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    parsed = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        _convert(parsed)
-    except PosefixError as error:
-        _log.error("error: %s", error)
-        return error.exit_code
-    return 0
+    return run(lambda parsed: write_weights(parsed, _converted), parser.parse_args(arguments))
 
 
-def _convert(parsed: argparse.Namespace) -> None:
-    if parsed.output.exists() and not parsed.overwrite:
-        raise UsageError(f"{parsed.output} already exists; choose another output or add --overwrite")
+def _converted(parsed: argparse.Namespace) -> tuple[PoseFix, dict[str, Any]]:
     imported = import_checkpoint(parsed.snapshot, parsed.keypoints, INPUT_SIZES.get(parsed.input_size))
-    parsed.output.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(parsed.output, imported.network, imported.info, torch.float32)
-    config = imported.network.config
-    _log.info("%s: %s, %s, crops of %dx%d", parsed.output, config.backbone, config.keypoints, *config.input_size)
+    return imported.network, imported.info
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ import numpy.typing as npt
 import orjson
 
 from posefix_track.crops import CropTransform, crop_transform
-from posefix_track.errors import InputError, PosefixError
+from posefix_track.errors import InputError
 from posefix_track.formats.atomic import write_file
 from posefix_track.keypoints import COCO_17
 from trainer.augment import mirrored, occlude, recolour
 from trainer.coco_data import read_coco
+from trainer.command import run
 from trainer.images import Image, Images
 from trainer.json_files import read_json
 from trainer.people import Annotated, Float64
@@ -134,18 +135,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--variants", type=int, default=6, help="poses per person (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, help="COCO results with ann_id to write")
-    parsed = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     cv2.setNumThreads(1)
-    try:
-        found = estimate(Estimator.load(parsed.model), parsed.annotations, parsed.images, parsed.variants, parsed.seed)
-        rows = list(found)
-        write_file(parsed.output, orjson.dumps(rows))
-    except PosefixError as error:
-        _log.error("error: %s", error)
-        return error.exit_code
+    return run(_estimate, parser.parse_args(arguments))
+
+
+def _estimate(parsed: argparse.Namespace) -> None:
+    found = estimate(Estimator.load(parsed.model), parsed.annotations, parsed.images, parsed.variants, parsed.seed)
+    rows = list(found)
+    write_file(parsed.output, orjson.dumps(rows))
     _log.info("%s: %d poses", parsed.output, len(rows))
-    return 0
 
 
 if __name__ == "__main__":
