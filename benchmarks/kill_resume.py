@@ -30,7 +30,7 @@ _SIZE = (120, 160)
 # A journal of this size has at least one group of frames.
 _HEADER_BYTES = 2000
 # Of the report, what may differ between runs: times, and how much was found done.
-_OWN_TO_A_RUN = ("seconds", "frames_resumed")
+_OWN_TO_A_RUN = ("seconds", "latency_ms", "frames_resumed")
 
 
 @dataclass
