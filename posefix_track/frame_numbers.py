@@ -5,9 +5,12 @@ libav does not say which, so that every later one would be taken for another. Tw
 were read but gave no picture, and, in a stream of constant rate, the time stamps that are missing.
 """
 
+import math
 from bisect import bisect_right, insort
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from posefix_track.video_probe import VideoFacts
@@ -20,12 +23,14 @@ _HEADERS = 64
 _REORDER = 17
 _ALWAYS = 1 << 62
 
+# Every packet of these shows a picture. Others have packets that repeat the one before, or that are only built upon.
+_ALL_SHOWN = ("h264", "hevc", "mpeg1video", "mpeg2video", "vp9", "av1", "mjpeg")
+
 Losses = Literal["none", "holes", "faults", "unseen"]
-# How the loss of whole packets shows. MP4 and MOV keep a table of all of them, the packets of Matroska and AVI lie end
-# to end, those of a transport stream are numbered; of other containers nothing is known.
-_LOSSES: dict[str, Losses] = {"mov": "none", "matroska": "holes", "avi": "holes", "mpegts": "faults"}
-# AVI states no times: libav counts frames, so that missing ones do not show in the time stamps.
-_WITHOUT_CLOCK = ("avi",)
+# How the loss of whole packets shows. MP4 and MOV keep a table of all of them, those of Matroska lie end to end, those
+# of a transport stream are numbered; how many are lost is then told by the time stamps. Of other containers nothing is
+# known, and AVI states no times: libav counts its frames.
+_LOSSES: dict[str, Losses] = {"mov": "none", "matroska": "holes", "mpegts": "faults"}
 
 
 @dataclass(frozen=True)
@@ -45,24 +50,31 @@ class FrameNumbers:
     """Follows one stream from its first packet to its last picture.
 
     Attributes:
+        packets: where the stream's packets begin in the file, ascending; None where the container does not tell.
         index: number of the latest picture in the undamaged video, -1 before the first.
         is_lost: no picture can be numbered any more.
     """
 
     facts: VideoFacts
+    packets: Iterator[int] | None = None
     index: int = -1
     is_lost: bool = False
     _packets: int = 0
     _uncounted: int = 0
     _end_of_packet: int | None = None
     _position: int | None = None
+    # Where the latest packet of the stream was to begin.
+    _announced: int | None = None
     # Packets that no picture has come of yet: time stamp in seconds and number, ascending.
     _stamps: list[tuple[float, int]] = field(default_factory=list)
     _hole_before: int | None = None
+    # Something is missing before the first packet, nobody knows how much.
+    _starts_late: bool = False
     _cut: bool = False
     _time: float | None = None
     _first_time: float = 0.0
     _longest_step: float = 0.0
+    _shortest_step: float = math.inf
     _regular: bool = True
     _one_to_one: bool = True
     # Packets [first, end) whose pictures build on damage; the last is open until a sound key frame comes.
@@ -72,32 +84,33 @@ class FrameNumbers:
     def __post_init__(self) -> None:
         self._losses: Losses = _LOSSES.get(self.facts.container, "unseen")
         self._faults = deque(self.facts.faults)
-        self._has_clock = self.facts.container not in _WITHOUT_CLOCK
+        self._end_of_packet = self.facts.packets_start
         self._regular = self.facts.fps is not None
 
-    def passed(self, position: int, size: int) -> int | None:
-        """A packet of any stream lies here in the file; returns where a hole before it starts, if there is one."""
+    def passed(self, position: int, size: int, is_own: bool) -> None:
+        """A packet lies here in the file, of the stream that is to be shown where ``is_own``."""
         while self._faults and self._faults[0] < position + size:
+            fault = self._faults.popleft()
             # It may have hit the packet before, which began to be read at its own position.
-            self._hole_before = self._packets
-            self._doubt(max(self._packets - 1, 0), self._packets - (self._faults.popleft() < position))
+            self._doubt(max(self._packets - 1, 0), self._packets - (fault < position))
+            self._hole(self._packets + (is_own and fault >= position))
         end = self._end_of_packet
         # Laced packets state the position of the first of them.
         self._end_of_packet = size + (end if end is not None and position == self._position else position)
+        if self._losses == "holes" and end is not None:
+            begins_early = self._position is None and position < end
+            if begins_early or position - end > _HEADERS:
+                self._hole(self._packets)
+        if is_own and not self._is_announced(position):
+            self._hole(self._packets)
         self._position = position
-        is_hole = self._losses == "holes" and end is not None and position - end > _HEADERS
-        return end if is_hole else None
-
-    def hole(self) -> None:
-        """Something is missing before the next packet."""
-        self._hole_before = self._packets
 
     def packet(self, time_seconds: float | None, is_corrupt: bool) -> None:
         """A packet of the stream that is to be shown was read."""
         if time_seconds is not None:
             insort(self._stamps, (time_seconds, self._packets))
         if is_corrupt:
-            self._hole_before = self._packets
+            self._hole(self._packets + 1)
             self._doubt(self._packets)
         self._packets += 1
 
@@ -148,12 +161,21 @@ class FrameNumbers:
         """How many frames on from the latest picture the next one is."""
         before = self._time
         lost = self._lost(before, stamps, packet)
+        if before is not None and not self._doubts and self._failed_unsaid([before, *stamps]):
+            self._doubt(packet - len(stamps) + 1)
         if not self._doubts:
             self._learn(before, time, stamps)
             return 1
         if lost is None or not self._one_to_one or (before is None and self.index >= 0):
             return None
         return len(stamps) + lost or None
+
+    def _failed_unsaid(self, times: list[float]) -> bool:
+        """Whether the decoder has dropped a packet between two pictures without a word."""
+        if len(times) <= 2 or not self._one_to_one or self.facts.codec not in _ALL_SHOWN:
+            return False
+        # The second field of a picture may be a packet of its own; it comes half a step after the first.
+        return min(b - a for a, b in pairwise(times)) > (1 - _TOLERANCE) * self._shortest_step
 
     def _taken(self, time: float | None) -> list[tuple[float, int]]:
         """The packet of the picture and those before it that gave none, taken out of those waiting."""
@@ -170,20 +192,23 @@ class FrameNumbers:
             return
         self._one_to_one &= len(stamps) == 1
         self._longest_step = max(self._longest_step, time - before)
+        self._shortest_step = min(self._shortest_step, time - before)
         self._regular &= self._frames_in(time - before) == 1
 
     def _lost(self, before: float | None, stamps: list[float], packet: int) -> int | None:
         """Frames without a packet between the latest picture and this one; None where they cannot be counted."""
-        if self._losses == "holes" and self._hole_before is not None and not self._has_clock:
-            self._doubt(self._hole_before)
-        if self._losses == "unseen" or not self._has_clock:
+        if self._starts_late or self._losses == "unseen":
             return None if self._doubts and packet >= self._doubts[0][0] else 0
-        if self._hole_before is None or before is None:
+        if self._hole_before is None:
             return 0
-        if self._cut and not self._regular:
+        if not self._regular and (self._cut or self._losses == "faults"):
             # A missing picture may belong before any of those that the codec could still reorder.
-            return 0 if packet < self._packets - _REORDER else None
-        steps = [b - a for a, b in zip([before, *stamps], stamps, strict=False)]
+            if packet < self._hole_before - _REORDER:
+                return 0
+            self._doubt(packet)
+            return None
+        times = stamps if before is None else [before, *stamps]
+        steps = [b - a for a, b in pairwise(times)]
         counts = [self._frames_in(step) for step in steps]
         if all(count == 1 for count in counts) or (not self._regular and max(steps, default=0) <= self._longest_step):
             if packet > self._hole_before + _REORDER:
@@ -200,6 +225,23 @@ class FrameNumbers:
         elapsed = (self._time or 0.0) - self._first_time
         drift = abs(elapsed * rate / self.index - 1) * (count - 1) if self.index > 0 and elapsed > 0 else 0.0
         return count if count >= 1 and abs(seconds * rate - count) + drift < _TOLERANCE else None
+
+    def _is_announced(self, position: int) -> bool:
+        """Whether a packet begins where the container says that the next one does, or still belongs to the latest."""
+        if self.packets is None or position == self._announced:
+            return True
+        self._announced = next(self.packets, None)
+        is_next = position == self._announced
+        while self._announced is not None and self._announced < position:
+            self._announced = next(self.packets, None)
+        return is_next
+
+    def _hole(self, packet: int) -> None:
+        """Something may be missing before packet number ``packet``."""
+        self._hole_before = packet
+        self._starts_late |= packet == 0
+        if packet == 0 or self._losses == "unseen":
+            self._doubt(packet)
 
     def _doubt(self, first: int, last_fault: int | None = None) -> None:
         """Pictures from packet ``first`` on build on damage, until a key frame after ``last_fault``."""

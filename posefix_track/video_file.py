@@ -16,13 +16,12 @@ from av.video.stream import VideoStream
 from posefix_track.frame_numbers import FrameNumbers, Place
 from posefix_track.frames import Frame, FrameSource, Image
 from posefix_track.image_header import MAX_PIXELS
-from posefix_track.video_probe import VideoFacts, open_container, probe, video_stream
+from posefix_track.video_probe import VideoFacts, open_container, packet_positions, probe, video_stream
 
 # For the times of a stream that carries neither time stamps nor a rate (raw H.264).
 _USUAL_FPS = 30
 # Fixed, since what is lost round a fault depends on how many packets are in work.
 _THREADS = 8
-_PADDING = (b"JUNK", b"LIST", b"RIFF", b"idx1", b"ix00", b"ix01")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class _Decoding:
 
     def __init__(self, path: Path, facts: VideoFacts) -> None:
         self._path, self._facts = path, facts
-        self._numbers = FrameNumbers(facts)
+        self._numbers = FrameNumbers(facts, packet_positions(path, facts))
         self._end_seconds = 0.0
         self._packets = self._sound = self._next = 0
         self._first_damaged: int | None = None
@@ -147,8 +146,10 @@ class _Decoding:
         """Packets of the stream, then None, which empties the decoder; where all others lie shows what is missing."""
         try:
             for packet in container.demux():
-                self._look_for_holes(packet.pos, packet.size)
-                if packet.stream_index == stream.index and packet.size:
+                is_own = packet.stream_index == stream.index and packet.size > 0
+                if packet.pos is not None:
+                    self._numbers.passed(packet.pos, packet.size, is_own)
+                if is_own:
                     self._read(packet, stream)
                     yield packet
         except av.FFmpegError as error:
@@ -156,19 +157,14 @@ class _Decoding:
         self._numbers.ended(is_short=bool(self._reason) or self._is_short())
         yield None
 
-    def _look_for_holes(self, position: int | None, size: int) -> None:
-        hole = None if position is None else self._numbers.passed(position, size)
-        if hole is not None and not _is_padding(self._path, hole):
-            self._numbers.hole()
-
     def _read(self, packet: "av.Packet[Stream]", stream: VideoStream) -> None:
         if not packet.is_discard:
             time = _seconds(packet.pts, stream)
             self._numbers.packet(time, packet.is_corrupt)
             self._packets += 1
+            duration = float((packet.duration or 0) * packet.time_base) or 1 / float(self._facts.fps or _USUAL_FPS)
             # Half a frame more, as containers round.
-            end = (time or 0.0) + 1.5 * float((packet.duration or 0) * packet.time_base)
-            self._end_seconds = max(self._end_seconds, end)
+            self._end_seconds = max(self._end_seconds, (time or 0.0) + 1.5 * duration)
 
     def _is_short(self) -> bool:
         return self._facts.is_short(self._packets, self._end_seconds)
@@ -184,13 +180,6 @@ class _Decoding:
         if trusted:
             self._sound += 1
             yield picture
-
-
-def _is_padding(path: Path, position: int) -> bool:
-    """Whether the chunk of an AVI file that starts here is one that holds no packets."""
-    with path.open("rb") as file:
-        file.seek(position + position % 2)
-        return file.read(4) in _PADDING
 
 
 def _seconds(ticks: int | None, stream: VideoStream) -> float | None:

@@ -1,6 +1,7 @@
 """What a video container says about itself, looked at by PyAV before anything but one frame is decoded."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby, pairwise
@@ -10,9 +11,11 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from posefix_track.avi_chunks import avi_packets
 from posefix_track.errors import InputError
 from posefix_track.image_header import MAX_PIXELS
-from posefix_track.transport_stream import transport_faults
+from posefix_track.matroska_start import matroska_start
+from posefix_track.transport_stream import TransportStream, read_transport_stream
 
 MAX_SIDE = 16384
 # Formats that hold their own pictures. Play lists (HLS, DASH, concat) open other files and addresses and are not here.
@@ -39,7 +42,11 @@ class VideoFacts:
         start_seconds: time stamp of the first frame.
         end_seconds: time stamp at which the last frame ends; None where only a guess is to be had.
         container: libav's name of the format, the first where it has several.
+        codec: libav's name of it.
+        stream: number of the video among the container's streams.
         faults: positions in the file at which a transport stream lacks packets.
+        units: positions in the file at which pictures of a transport stream begin.
+        packets_start: position in the file before which Matroska has no packets; None for other containers.
     """
 
     width: int
@@ -50,7 +57,11 @@ class VideoFacts:
     start_seconds: float
     end_seconds: float | None
     container: str
+    codec: str
+    stream: int
     faults: tuple[int, ...] = ()
+    units: tuple[int, ...] = ()
+    packets_start: int | None = None
 
     @property
     def expected_frames(self) -> int | None:
@@ -99,6 +110,7 @@ def probe(path: Path) -> VideoFacts:
         _check_size(stream, path)
         turns = _quarter_turns(container, stream, path)
         width, height = (stream.height, stream.width) if turns % 2 else (stream.width, stream.height)
+        transport = read_transport_stream(path, stream.id) if _name(container) == "mpegts" else TransportStream()
         return VideoFacts(
             width,
             height,
@@ -108,8 +120,19 @@ def probe(path: Path) -> VideoFacts:
             start_seconds=_seconds(stream, stream.start_time) or 0.0,
             end_seconds=_end(container, stream),
             container=_name(container),
-            faults=tuple(transport_faults(path)) if _name(container) == "mpegts" else (),
+            codec=stream.codec.canonical_name,
+            stream=stream.index,
+            faults=tuple(transport.faults),
+            units=tuple(transport.units),
+            packets_start=matroska_start(path) if _name(container) == "matroska" else None,
         )
+
+
+def packet_positions(path: Path, facts: VideoFacts) -> Iterator[int] | None:
+    """Where in the file the video's packets begin, ascending; None where the container does not tell."""
+    if facts.container == "avi":
+        return avi_packets(path, facts.stream)
+    return iter(facts.units) if facts.units else None
 
 
 def _check_size(stream: VideoStream, path: Path) -> None:

@@ -14,7 +14,7 @@ from posefix_track.formats import read_poses, write_native
 from posefix_track.network import NetworkConfig, PoseFix
 from posefix_track.pairing import Pairing
 from posefix_track.poses import PoseSequence
-from posefix_track.transport_stream import transport_faults
+from posefix_track.transport_stream import read_transport_stream
 from posefix_track.video import VideoFile, open_source
 from posefix_track.video_probe import probe
 from posefix_track.weights import save_weights
@@ -55,6 +55,10 @@ def test_cut_file_gives_its_first_frames_and_says_so(tmp_path: Path, clip: Clip,
     assert FRAMES * share - (20 if "vfr" in clip.name else 14) < len(frames) < FRAMES
     assert [number_on(frame.image) for frame in frames] == [frame.index for frame in frames]
     assert source.damage is not None
+
+
+def transport_faults(path: Path) -> list[int]:
+    return read_transport_stream(path, 256).faults
 
 
 def without(source: Path, target: Path, lost: set[int]) -> Path:
