@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.fuzz_readers import FORMATS, fuzz, seeds
 from posefix_track.errors import InputError
-from posefix_track.formats import csv_text, json_blocks, json_text, read_poses
+from posefix_track.formats import csv_cells, json_blocks, json_text, read_poses
 from posefix_track.formats.csv_text import parse_csv
 from posefix_track.formats.json_blocks import parse_json, parse_json_lines
 from posefix_track.formats.number_lines import parse_number_lines
@@ -79,7 +79,8 @@ def test_hostile_files_cost_bounded_memory(parse: Any, name: str, monkeypatch: p
     for constant, value in (("_WINDOW", 512), ("_LONGEST_STRING", 1024)):
         monkeypatch.setattr(json_text, constant, value)
     monkeypatch.setattr(json_blocks, "_MOST_NUMBERS", 5000)
-    monkeypatch.setattr(csv_text, "_MOST_CELLS", 20)
+    monkeypatch.setattr(csv_cells, "MOST_CELLS", 20)
+    monkeypatch.setattr(csv_cells, "LONGEST_LINE", 1024)
     options = {} if parse is parse_number_lines else {"block": 1024}
     numbers = 0
     tracemalloc.start()

@@ -6,17 +6,17 @@ single-animal projects), ``bodyparts`` and ``coords``; an empty cell is a joint 
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
-from posefix_track.formats.csv_text import cell_text
+from posefix_track.formats.csv_text import Table, cell_text
 from posefix_track.formats.file_names import image_number
 from posefix_track.formats.joint_names import human_set
 from posefix_track.formats.number_text import NumberText
 from posefix_track.formats.pose_file import PoseFile
-from posefix_track.formats.rows import FrameRows, JointNames, Person, pose_file
+from posefix_track.formats.rows import JointNames
 from posefix_track.formats.source import Format, Options, Source
+from posefix_track.formats.table_people import TablePeople
 
 _MOST_HEADER_LINES = 4
 _COORDS = ("x", "y", "likelihood")
@@ -26,15 +26,15 @@ Row = Sequence[int | str]
 
 @dataclass(frozen=True)
 class _Individual:
-    """One individual's name and columns: (x, y) of each joint, and likelihood where the file has it."""
+    """One individual's name and columns: x and y of each joint in turn, and likelihood where the file has it."""
 
     track_id: Hashable
-    keypoints: list[tuple[int, int]]
+    keypoints: list[int]
     scores: list[int] | None
 
 
 @dataclass(frozen=True)
-class _Table:
+class _Layout:
     """How many columns name the frame, how many there are, what the joints are called, and the individuals."""
 
     index_columns: int
@@ -53,10 +53,12 @@ def _matches(source: Source) -> bool:
 def _read(source: Source, options: Options) -> PoseFile:
     text = source.texts[0]
     header = _header(text)
-    table = _table(text, header)
-    frames = [_frame(text, table, row, f"line {line}") for line, row in islice(text.tree, len(header), None)]
-    usual = None if options.keypoints else human_set(text.path, table.joints)
-    return pose_file("deeplabcut", source.path, [text], {"": frames}, JointNames(options.keypoints, usual=usual))
+    layout = _layout(text, header)
+    people = TablePeople(len(layout.joints))
+    for table in text.tree.tables(text, layout.columns, len(header)):
+        _add(people, table, layout)
+    usual = None if options.keypoints else human_set(text.path, layout.joints)
+    return people.pose_file("deeplabcut", source.path, text, JointNames(options.keypoints, usual=usual))
 
 
 def _header(text: NumberText) -> dict[str, Row]:
@@ -71,7 +73,7 @@ def _header(text: NumberText) -> dict[str, Row]:
     return header
 
 
-def _table(text: NumberText, header: dict[str, Row]) -> _Table:
+def _layout(text: NumberText, header: dict[str, Row]) -> _Layout:
     coords = [cell_text(text, cell) for cell in header["coords"]]
     first = next((column for column, coord in enumerate(coords) if coord in _COORDS), len(coords))
     individuals = header.get("individuals")
@@ -85,36 +87,36 @@ def _table(text: NumberText, header: dict[str, Row]) -> _Table:
     joints = tuple(next(iter(people.values())))
     # Parts that belong to nobody are an individual of their own, called "single", with other joints than the people.
     alike = {person: parts for person, parts in people.items() if tuple(parts) == joints}
-    return _Table(first, len(coords), joints, [_individual(name, [*parts.values()]) for name, parts in alike.items()])
+    return _Layout(first, len(coords), joints, [_individual(name, [*parts.values()]) for name, parts in alike.items()])
 
 
 def _individual(track_id: Hashable, parts: list[dict[str, int]]) -> _Individual:
     has_scores = all("likelihood" in part for part in parts)
     scores = [part["likelihood"] for part in parts] if has_scores else None
-    return _Individual(track_id, [(part["x"], part["y"]) for part in parts], scores)
+    return _Individual(track_id, [part[axis] for part in parts for axis in ("x", "y")], scores)
 
 
-def _frame(text: NumberText, table: _Table, row: Row, where: str) -> FrameRows:
-    if len(row) != table.columns:
-        raise text.error(where, f"expected {table.columns} cells as in the header, got {len(row)}")
-    frame = _named_frame(text, row[: table.index_columns], where)
-    for individual in table.individuals:
-        cells = [row[column] for xy in individual.keypoints for column in xy]
-        keypoints = text.ordinals(cells, where).reshape(-1, 2)
-        # An individual without a single joint is not in this frame.
-        if np.isnan(text.values[keypoints]).all():
-            continue
-        scores = None if individual.scores is None else text.ordinals([row[c] for c in individual.scores], where)
-        frame.add(Person(f"{where} {individual.track_id or ''}", keypoints, scores, track_id=individual.track_id))
-    return frame
+def _add(people: TablePeople, table: Table, layout: _Layout) -> None:
+    first, count, joints = len(people.frames), len(table.lines), len(layout.joints)
+    people.frames.extend(_frame(table, row, layout.index_columns) for row in range(count))
+    keypoints = [table.numbers(individual.keypoints).reshape(count, joints, 2) for individual in layout.individuals]
+    nothing = np.full((count, joints), -1, np.int32)
+    scores = [nothing if one.scores is None else table.numbers(one.scores) for one in layout.individuals]
+    places = np.stack(keypoints, axis=1)
+    # An individual without a single joint is not in this frame.
+    found = ~np.isnan(table.text.values[places]).all((2, 3))
+    rows, individuals = np.nonzero(found)
+    names = [layout.individuals[individual].track_id for individual in individuals.tolist()]
+    people.add(rows + first, places[found], np.stack(scores, axis=1)[found], None, names)
 
 
-def _named_frame(text: NumberText, cells: Row, where: str) -> FrameRows:
+def _frame(table: Table, row: int, index_columns: int) -> tuple[int | None, str | None]:
     """Lines are frame numbers, or the folder, video and image name of labelled images."""
+    cells = [table.cell(row, column) for column in range(index_columns)]
     if len(cells) == 1 and not isinstance(cells[0], str):
-        return FrameRows(frame_index=text.index(cells[0], where))
-    name = "/".join(cell_text(text, cell) for cell in cells)
-    return FrameRows(frame_index=image_number(name), image_name=name)
+        return table.text.index(cells[0], table.where(row)), None
+    name = "/".join(cell_text(table.text, cell) for cell in cells)
+    return image_number(name), name
 
 
 FORMAT = Format("deeplabcut", "DeepLabCut CSV", "csv", _matches, _read)

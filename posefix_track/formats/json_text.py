@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posefix_track.errors import InputError
-from posefix_track.formats.number_text import NumberText, number_text
+from posefix_track.formats.number_text import NumberText, number_text, parsed_floats
 
 MAX_DEPTH = 64
 # Bytes of JSON that are parsed together.
@@ -168,10 +168,7 @@ def located(document: Document, tree: Any) -> NumberText:
         words = piece.translate(_GAPS).replace(b"true", b"    ").replace(b"false", b"     ")
         edges = np.flatnonzero(np.diff(np.frombuffer(words, np.uint8) != ord(" "), prepend=False, append=False))
         spans.frombytes((edges + start).astype(np.int32).tobytes())
-        numbers = np.fromiter(map(float, words.replace(b"null", b"NaN ").split()), np.float64, len(edges) // 2)
-        # A number too large for float32 becomes infinite: an absent joint, as any other that is not finite.
-        with np.errstate(over="ignore"):
-            values.frombytes(numbers.astype(np.float32).tobytes())
+        values.frombytes(parsed_floats(words.replace(b"null", b"NaN "), len(edges) // 2).tobytes())
     text = number_text(document.path, document.data, tree, values, spans)
     document.starts = text.spans[:, 0]
     return text

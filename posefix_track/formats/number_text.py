@@ -157,6 +157,14 @@ def number_text(path: Path, data: bytes, tree: Any, values: "array[float]", span
     return NumberText(path, data, tree, np.frombuffer(values, np.float32), places)
 
 
+def parsed_floats(words: bytes, count: int) -> npt.NDArray[np.float32]:
+    """float32 [count] of the numbers that stand in ``words`` with white space between."""
+    numbers = np.fromiter(map(float, words.split()), np.float64, count)
+    # A number too large for float32 becomes infinite: an absent joint, as any other that is not finite.
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32)
+
+
 def _first_in_span(mask: npt.NDArray[np.bool_], starts: Ordinals, ends: Ordinals) -> Ordinals:
     """For each span the first position within it where ``mask`` is true, else its end."""
     positions = np.append(np.flatnonzero(mask), len(mask))

@@ -40,7 +40,7 @@ class PoseFile:
     path: Path
     sequences: tuple[PoseSequence, ...]
     texts: tuple[NumberText, ...]
-    cells: tuple[tuple[Cells, ...], ...]
+    cells: tuple[Sequence[Cells], ...]
     scale: tuple[float, float] | None = None
 
     def __repr__(self) -> str:

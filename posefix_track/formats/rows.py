@@ -98,7 +98,7 @@ def pose_file(
     Raises InputError when people have different joint counts, or no keypoint set has that count.
     """
     count = _joint_count(path, _people(videos))
-    chosen = _chosen_set(path, count, joints)
+    chosen = chosen_set(path, count, joints)
     columns = _Columns(texts, len(chosen), _has_scores(texts, videos), _has(_people(videos), "person_score"),
                        _has(_people(videos), "track_id"), scale or (1.0, 1.0))  # fmt: skip
     built = {video: [columns.frame(rows) for rows in frames] for video, frames in videos.items()}
@@ -122,7 +122,8 @@ def _joint_count(path: Path, people: Iterable[Person]) -> int | None:
     return next(iter(counts), None)
 
 
-def _chosen_set(path: Path, count: int | None, joints: JointNames) -> KeypointSet:
+def chosen_set(path: Path, count: int | None, joints: JointNames) -> KeypointSet:
+    """The keypoint set of people with ``count`` joints; None where there is nobody. Raises InputError for no set."""
     if joints.asked is not None:
         asked = keypoint_set(joints.asked)
         if count not in (None, len(asked)):

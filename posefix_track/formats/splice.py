@@ -24,7 +24,7 @@ _FRAMES = 256
 _NO_ORDINAL = 2**31 - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cells:
     """Where the numbers of one FramePoses stand.
 
