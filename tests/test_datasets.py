@@ -12,6 +12,7 @@ from tests.training_data import PICTURES, annotation, recipe, write_training_dat
 from trainer.datasets import Dataset, load_dataset
 from trainer.images import Images
 from trainer.recipe import DataConfig
+from trainer.rendered import rendered_dataset
 
 
 @pytest.fixture
@@ -224,3 +225,15 @@ def test_a_picture_that_does_not_decode_is_named(tmp_path: Path, data: bytes) ->
 def test_a_missing_picture_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"b\.png: no such image"):
         Images([tmp_path]).read("b.png")
+
+
+def test_drawn_figures_are_a_data_set() -> None:
+    one, other = (rendered_dataset(3, 0.5, seed=7) for _ in range(2))
+    assert one.weight == 0.5
+    assert 1 <= len(one.people) == len(other.people)
+    for first, second in zip(one.people, other.people, strict=True):
+        np.testing.assert_array_equal(first.keypoints, second.keypoints)
+        np.testing.assert_array_equal(one.images.read(first.image)[0], other.images.read(second.image)[0])
+        assert first.labelled.sum() >= 6
+    with pytest.raises(InputError, match="no rendered picture '3'"):
+        one.images.read("3")

@@ -9,14 +9,20 @@ import torch
 from posefix_track.crops import crop_transform
 from posefix_track.errors import InputError
 from posefix_track.keypoints import UNION_19
-from tests.training_data import NO_AUGMENTATION, NO_GAPS, recipe, write_training_data
-from trainer.columns import stacked
-from trainer.datasets import Dataset, load_dataset
+from tests.training_data import (
+    NO_AUGMENTATION,
+    NO_GAPS,
+    TRUTH,
+    Still,
+    dotted,
+    person,
+    recipe,
+    write_training_data,
+)
+from trainer.datasets import Dataset
 from trainer.images import Images, Pictures
-from trainer.input_poses import input_poses
 from trainer.people import Person
-from trainer.recipe import Recipe, SynthesisConfig
-from trainer.rendered import rendered_dataset
+from trainer.recipe import Recipe
 from trainer.samples import Batch, Samples, cut, make_batch
 from trainer.train import load_samples
 
@@ -27,27 +33,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(root: Path) -> Dataset:
-    return load_dataset(recipe().data[0], root)
-
-
-def person(keypoints: np.ndarray, labelled: np.ndarray | None = None) -> Person:
-    """A person on picture "0" whose other estimator found nothing."""
-    labelled = np.ones(19, bool) if labelled is None else labelled
-    nothing = np.zeros((0, 19, 2)), np.zeros((0, 19), bool)
-    return Person("0", keypoints, labelled, *nothing, *nothing, np.concatenate([keypoints.min(0), keypoints.max(0)]))
-
-
-def poses_of(people: list[Person], config: SynthesisConfig) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return input_poses(stacked(people, rng), config, rng)
-
-
 def columns(batch: Batch) -> list[torch.Tensor]:
     return list(vars(batch).values())
-
-
-# Samples
 
 
 def test_the_same_step_gives_the_same_batch(root: Path) -> None:
@@ -74,37 +61,12 @@ def test_a_batch_has_the_documented_columns(root: Path) -> None:
 
 def test_weights_decide_which_set_is_drawn_from() -> None:
     sets = [
-        Dataset([person(np.random.default_rng(i).random((19, 2)) * 50)], _Still(np.zeros((100, 80, 3), np.uint8)), w)
+        Dataset([person(np.random.default_rng(i).random((19, 2)) * 50)], Still(np.zeros((100, 80, 3), np.uint8)), w)
         for i, w in ((0, 0.0), (1, 2.0))
     ]
     samples = Samples(sets, recipe(synthesis=NO_GAPS))
     assert samples.shares.tolist() == [0, 1]
     assert samples[0].images.shape[0] == 3
-
-
-class _Still:
-    """The same picture under every name."""
-
-    def __init__(self, image: np.ndarray) -> None:
-        self.image = image
-
-    def read(self, name: str, shrink: int = 1) -> tuple[np.ndarray, int]:
-        return self.image, 1
-
-
-TRUTH = replace(NO_GAPS, estimate_share=1.0)  # for people whose estimate is the truth
-
-
-def dotted(labelled: np.ndarray | None = None) -> tuple[Person, _Still]:
-    """A person whose joints are white dots on black, at least 9 pixels apart, and whose estimate is the truth."""
-    rng = np.random.default_rng(3)
-    cells = rng.permutation(6 * 9)[:19]
-    keypoints = np.stack([40 + 16.0 * (cells % 6), 40 + 16.0 * (cells // 6)], -1)
-    image = np.zeros((240, 180, 3), np.uint8)
-    for x, y in keypoints.astype(int):
-        image[y - 1 : y + 2, x - 1 : x + 2] = 255
-    one = person(keypoints, labelled)
-    return replace(one, estimates=keypoints[None], estimated=one.labelled[None]), _Still(image)
 
 
 def batch_of(one: Person, pictures: Pictures, count: int, settings: Recipe) -> Batch:
@@ -253,70 +215,3 @@ def test_a_batch_that_cannot_be_shared_is_refused(root: Path) -> None:
     settings = recipe(train=replace(recipe().train, batch_size=48))
     with pytest.raises(InputError, match=r"multiple of 16 \* 2 processes, got 48"):
         Samples(load_samples(settings, root).datasets, settings, None, 0, 2)
-
-
-# Input poses
-
-
-def test_inputs_are_the_other_estimators_where_asked_for(root: Path) -> None:
-    people = list(load(root).people)
-    poses, present = poses_of(people, TRUTH)
-    for pose, has, one in zip(poses, present, people, strict=True):
-        if len(one.estimates):
-            np.testing.assert_array_equal(pose, one.estimates[0])
-            np.testing.assert_array_equal(has, one.estimated[0])
-        else:
-            np.testing.assert_array_equal(has, one.labelled)
-            assert not np.array_equal(pose[has], one.keypoints[has])
-
-
-def test_each_of_several_estimates_is_drawn() -> None:
-    one, _ = dotted()
-    several = replace(one, estimates=np.stack([one.keypoints + i for i in range(3)]), estimated=np.ones((3, 19), bool))
-    poses, _ = poses_of([several] * 300, TRUTH)
-    drawn = (poses - one.keypoints)[:, 0, 0].round().astype(int)
-    assert (np.bincount(drawn, minlength=3) > 60).all()  # 100 each, five standard errors
-
-
-def test_inputs_are_the_truth_as_often_as_asked_for() -> None:
-    people = [person(np.random.default_rng(0).random((19, 2)) * 100)] * 1000
-    poses, _ = poses_of(people, replace(NO_GAPS, exact_share=0.2))
-    exact = (poses == people[0].keypoints).all((1, 2))
-    assert abs(exact.mean() - 0.2) < 0.06  # five standard errors
-
-
-def test_joints_without_any_position_are_absent(root: Path) -> None:
-    people = list(load(root).people)
-    _, present = poses_of(people, NO_GAPS)
-    known = [one.labelled | (one.estimated[0] if len(one.estimated) else False) for one in people]
-    np.testing.assert_array_equal(present, known)
-
-
-def test_a_person_always_keeps_a_joint() -> None:
-    few = np.zeros(19, bool)
-    few[5] = True
-    people = [person(np.random.default_rng(0).random((19, 2)), few)] * 200
-    _, present = poses_of(people, SynthesisConfig(absent=0.9))
-    assert present.any(1).all()
-    assert not present[:, ~few].any()
-
-
-def test_the_head_is_absent_as_often_as_asked_for() -> None:
-    people = [person(np.random.default_rng(0).random((19, 2)) * 100)] * 2000
-    _, present = poses_of(people, replace(NO_GAPS, absent_head=0.5))
-    ends = present[:, [UNION_19.index["head_bottom"], UNION_19.index["head_top"]]]
-    assert (ends[:, 0] == ends[:, 1]).all()
-    assert abs(ends.mean() - 0.5) < 0.05  # four standard errors
-    assert present[:, :17].all()
-
-
-def test_drawn_figures_are_a_data_set() -> None:
-    one, other = (rendered_dataset(3, 0.5, seed=7) for _ in range(2))
-    assert one.weight == 0.5
-    assert 1 <= len(one.people) == len(other.people)
-    for first, second in zip(one.people, other.people, strict=True):
-        np.testing.assert_array_equal(first.keypoints, second.keypoints)
-        np.testing.assert_array_equal(one.images.read(first.image)[0], other.images.read(second.image)[0])
-        assert first.labelled.sum() >= 6
-    with pytest.raises(InputError, match="no rendered picture '3'"):
-        one.images.read("3")

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 
 from posefix_track.keypoints import COCO_17
 from posefix_track.network import NetworkConfig
+from trainer.people import Person
 from trainer.recipe import AugmentConfig, DataConfig, Recipe, RenderedConfig, SynthesisConfig, TrainConfig
 
 PICTURES = 6
 NO_AUGMENTATION = AugmentConfig(scale=0, rotation_degrees=0, shift=0, colour=0, occlude=0)
 NO_GAPS = SynthesisConfig(inversion=0, absent=0, absent_head=0)
+TRUTH = replace(NO_GAPS, estimate_share=1.0)  # for people whose estimate is the truth
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -65,3 +68,32 @@ def write_training_data(root: Path, annotations: list[dict[str, Any]] | None = N
 def _picture(number: int) -> bytes:
     pixels = np.random.default_rng(number).integers(0, 256, (120, 80, 3)).astype(np.uint8)
     return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def person(keypoints: np.ndarray, labelled: np.ndarray | None = None) -> Person:
+    """A person on picture "0" whose other estimator found nothing."""
+    labelled = np.ones(19, bool) if labelled is None else labelled
+    nothing = np.zeros((0, 19, 2)), np.zeros((0, 19), bool)
+    return Person("0", keypoints, labelled, *nothing, *nothing, np.concatenate([keypoints.min(0), keypoints.max(0)]))
+
+
+class Still:
+    """The same picture under every name."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
+
+    def read(self, name: str, shrink: int = 1) -> tuple[np.ndarray, int]:
+        return self.image, 1
+
+
+def dotted(labelled: np.ndarray | None = None) -> tuple[Person, Still]:
+    """A person whose joints are white dots on black, at least 9 pixels apart, and whose estimate is the truth."""
+    rng = np.random.default_rng(3)
+    cells = rng.permutation(6 * 9)[:19]
+    keypoints = np.stack([40 + 16.0 * (cells % 6), 40 + 16.0 * (cells // 6)], -1)
+    image = np.zeros((240, 180, 3), np.uint8)
+    for x, y in keypoints.astype(int):
+        image[y - 1 : y + 2, x - 1 : x + 2] = 255
+    one = person(keypoints, labelled)
+    return replace(one, estimates=keypoints[None], estimated=one.labelled[None]), Still(image)
