@@ -30,7 +30,9 @@ Losses = Literal["none", "holes", "faults", "unseen"]
 # How the loss of whole packets shows. MP4 and MOV keep a table of all of them, those of Matroska lie end to end, those
 # of a transport stream are numbered; how many are lost is then told by the time stamps. Of other containers nothing is
 # known, and AVI states no times: libav counts its frames.
-_LOSSES: dict[str, Losses] = {"mov": "none", "matroska": "holes", "mpegts": "faults"}
+_LOSSES: dict[str, Losses] = {"mov": "none", "matroska": "holes", "mpegts": "faults", "flv": "faults"}
+# The packets of a program stream begin anywhere in pictures, and those of all its streams are announced.
+_ANNOUNCES_MORE = ("mpeg",)
 
 
 @dataclass(frozen=True)
@@ -230,11 +232,10 @@ class FrameNumbers:
         """Whether a packet begins where the container says that the next one does, or still belongs to the latest."""
         if self.packets is None or position == self._announced:
             return True
-        self._announced = next(self.packets, None)
-        is_next = position == self._announced
+        self._announced, others = next(self.packets, None), 0
         while self._announced is not None and self._announced < position:
-            self._announced = next(self.packets, None)
-        return is_next
+            self._announced, others = next(self.packets, None), others + 1
+        return position == self._announced and (others == 0 or self.facts.container in _ANNOUNCES_MORE)
 
     def _hole(self, packet: int) -> None:
         """Something may be missing before packet number ``packet``."""

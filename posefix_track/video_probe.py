@@ -1,7 +1,7 @@
 """What a video container says about itself, looked at by PyAV before anything but one frame is decoded."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby, pairwise
@@ -13,8 +13,11 @@ from av.video.stream import VideoStream
 
 from posefix_track.avi_chunks import avi_packets
 from posefix_track.errors import InputError
+from posefix_track.flv_tags import flv_packets
+from posefix_track.gif_blocks import gif_packets
 from posefix_track.image_header import MAX_PIXELS
 from posefix_track.matroska_start import matroska_start
+from posefix_track.program_stream import program_stream_packets
 from posefix_track.transport_stream import TransportStream, read_transport_stream
 
 MAX_SIDE = 16384
@@ -129,9 +132,13 @@ def probe(path: Path) -> VideoFacts:
 
 
 def packet_positions(path: Path, facts: VideoFacts) -> Iterator[int] | None:
-    """Where in the file the video's packets begin, ascending; None where the container does not tell."""
+    """Where in the file packets begin, ascending: the video's, and others' in "mpeg"; None where nothing tells."""
     if facts.container == "avi":
         return avi_packets(path, facts.stream)
+    readers: dict[str, Callable[[Path], Iterator[int] | None]]
+    readers = {"flv": flv_packets, "gif": gif_packets, "mpeg": program_stream_packets}
+    if facts.container in readers:
+        return readers[facts.container](path)
     return iter(facts.units) if facts.units else None
 
 
@@ -204,6 +211,13 @@ def _end(container: InputContainer, stream: VideoStream) -> float | None:
         hours, minutes, seconds = (float(part) for part in match.groups())
         return hours * 3600 + minutes * 60 + seconds
     duration = _seconds(stream, stream.duration)
+    if _name(container) == "mpeg":
+        return (
+            None  # libav has looked at the time stamps of the first and the last packet, which may hold many pictures
+        )
+    if _name(container) == "avi":
+        # Of a file that is cut libav tells what is left.
+        duration = _seconds(stream, max(stream.duration or 0, stream.frames))
     if duration is not None:
         return (_seconds(stream, stream.start_time) or 0.0) + duration
     # A container's own duration is that of its longest stream.
