@@ -88,8 +88,8 @@ def fuzz(executions: int, seed: int, folder: Path, keep: Path | None = None) -> 
         one = known[number % len(known)]
         path, victim, written = _placed(one, others, rng, folder)
         start = time.perf_counter()
-        outcome = _outcome(one, path, rng, folder / "out", findings, victim, keep)
-        findings.outcomes[one.name, outcome] += 1
+        found = outcome(one, path, rng, folder / "out", findings, victim, keep)
+        findings.outcomes[one.name, found] += 1
         findings.slowest = max(findings.slowest, time.perf_counter() - start)
         for file in written:
             file.unlink(missing_ok=True)
@@ -108,9 +108,10 @@ def _placed(one: Seed, others: list[Text], rng: random.Random, folder: Path) -> 
     return path, root / victim, [root / name for name in one.files]
 
 
-def _outcome(
+def outcome(
     one: Seed, path: Path, rng: random.Random, output: Path, findings: Findings, victim: Path, keep: Path | None
 ) -> str:
+    """Reads ``path`` as something, and writes back what was read: "accepted", "refused" or "failed"."""
     options: dict[str, Any] = {"frame_size": (HEIGHT, WIDTH)}
     options["keypoints"] = rng.choice(_SETS) if rng.random() < 0.05 else None
     options["format"] = rng.choice(FORMATS) if rng.random() < 0.1 else rng.choice((None, one.format))
@@ -187,22 +188,30 @@ def main(arguments: list[str] | None = None) -> int:
         total = Findings()
         step = 10_000
         for first in range(0, parsed.executions, step):
-            _add(total, fuzz(min(step, parsed.executions - first), parsed.seed + first, Path(folder), parsed.keep))
-            print(_summary(total, time.perf_counter() - start), flush=True)
-    for where, message in total.failures.items():
-        print(f"\n{where}\n{message}")
-    for name in sorted({name for name, _ in total.outcomes}):
-        print(f"{name:20} " + " ".join(f"{o} {total.outcomes[name, o]}" for o in ("accepted", "refused", "failed")))
+            add(total, fuzz(min(step, parsed.executions - first), parsed.seed + first, Path(folder), parsed.keep))
+            print(summary(total, time.perf_counter() - start), flush=True)
+    print(details(total))
     return 1 if total.failures else 0
 
 
-def _add(total: Findings, more: Findings) -> None:
+def details(total: Findings) -> str:
+    """Every failure, and the outcomes of each sample."""
+    failures = [f"\n{where}\n{message}" for where, message in total.failures.items()]
+    names, outcomes = sorted({name for name, _ in total.outcomes}), ("accepted", "refused", "failed")
+    return "\n".join(
+        [*failures, *(f"{name:22} " + " ".join(f"{o} {total.outcomes[name, o]}" for o in outcomes) for name in names)]
+    )
+
+
+def add(total: Findings, more: Findings) -> None:
+    """Adds what ``more`` found to ``total``."""
     total.outcomes += more.outcomes
     total.failures = {**more.failures, **total.failures}
     total.slowest = max(total.slowest, more.slowest)
 
 
-def _summary(found: Findings, seconds: float) -> str:
+def summary(found: Findings, seconds: float) -> str:
+    """One line about all executions so far."""
     count = found.outcomes.total()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return (

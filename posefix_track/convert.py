@@ -29,7 +29,7 @@ from posefix_track.keypoints import (
     KeypointSet,
 )
 from posefix_track.new_files import alphapose, coco, file_name, openpose, posetrack18
-from posefix_track.new_hdf5 import sleap_h5
+from posefix_track.new_hdf5 import deeplabcut_h5, sleap_h5
 from posefix_track.new_lists import (
     alphapose_cmu,
     alphapose_open,
@@ -245,6 +245,7 @@ _TARGETS = {
     "ultralytics": Target(**_divided(ultralytics), suffix="", ids="whole", empty_frames=False),
     "ultralytics_json": Target(ultralytics_json, ".json"),
     "deeplabcut": Target(deeplabcut, ".csv", person_scores="none"),
+    "deeplabcut_h5": Target(deeplabcut_h5, ".h5", person_scores="none"),
     "sleap": Target(sleap, ".csv", empty_frames=False),
     "sleap_h5": Target(sleap_h5, ".h5", empty_frames=False),
     "mediapipe": Target(**_divided(mediapipe), suffix=".json", sets=(MEDIAPIPE_33,), ids="none", person_scores="none"),

@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from posefix_track.convert import convert
 from posefix_track.errors import InputError, PosefixError, UsageError
 from posefix_track.formats import PoseFile, read_poses
-from posefix_track.formats.pickled_names import pickled_names
+from posefix_track.formats.pickled_names import pickled, pickled_names
 from posefix_track.keypoints import COCO_17
+from posefix_track.new_hdf5 import deeplabcut_h5
 from tests.format_samples import FLAT
 from tests.format_samples_more import NAMES
 
@@ -26,14 +29,22 @@ h5py = pytest.importorskip("h5py", reason="needs h5py: pip install 'posefix_trac
 XY = np.array(FLAT).reshape(17, 3)
 
 
-def sleap_file(folder: Path, python_axes: bool = False, **datasets: Any) -> Path:
-    """Tracks "ann" in frames 0 and 2 and "bob" in frame 2 of three frames."""
+def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text() | st.integers(0, 9), inner)
+
+
+def sleap_file(folder: Path, python_axes: bool = False, dims: str = "", **datasets: Any) -> Path:
+    """Tracks "ann" in frames 0 and 2 and "bob" in frame 2 of three frames; ``dims`` names other axes."""
     tracks = np.full((2, 2, 17, 3), np.nan)
     tracks[0, :, :, 0] = tracks[1, :, :, 2] = XY[:, :2].T
     tracks[0, :, :, 2] = XY[:, :2].T + 0.1
     tracks[:, :, 4] = np.nan
     arrays = {"tracks": tracks, "point_scores": np.full((2, 17, 3), 0.5), "instance_scores": np.full((2, 3), 0.75)}
     arrays = {name: array.T if python_axes else array for name, array in arrays.items()}
+    if dims:
+        for name, axes in (("tracks", "txnf"), ("point_scores", "tnf"), ("instance_scores", "tf")):
+            own = [axis for axis in dims if axis in axes]
+            arrays[name] = arrays[name].transpose([axes.index(axis) for axis in own])
     names = {"node_names": [n.encode() for n in NAMES], "track_names": [b"ann", b"bob"]}
     with h5py.File(folder / "clip.analysis.h5", "w") as file:
         for name, value in {**arrays, **names, **datasets}.items():
@@ -42,6 +53,9 @@ def sleap_file(folder: Path, python_axes: bool = False, **datasets: Any) -> Path
                 file.create_dataset(name, data=value, **chunks)
         file["own/notes"] = ["kept"]
         file.attrs["by"] = "a test"
+        if dims:
+            long = {"t": "track", "x": "xy", "n": "node", "f": "frame"}
+            file["tracks"].attrs["dims"] = json.dumps([long[axis] for axis in dims])
     return folder / "clip.analysis.h5"
 
 
@@ -64,6 +78,7 @@ def deeplabcut_file(folder: Path, individuals: tuple[str, ...] = ("ann", "bob"),
 FILES = {
     "sleap_h5": sleap_file,
     "sleap_h5_python": lambda folder: sleap_file(folder, python_axes=True),
+    "sleap_h5_standard": lambda folder: sleap_file(folder, dims="ftnx"),
     "deeplabcut_h5": deeplabcut_file,
 }
 
@@ -126,8 +141,9 @@ def test_joints_that_are_gone_are_nan(tmp_path: Path) -> None:
     assert np.isnan(read_poses(tmp_path / "out.h5").sequences[0].frames[0].keypoints[0, 2]).all()
 
 
-def test_sleap_tracks_are_read(tmp_path: Path) -> None:
-    (sequence,) = read_poses(sleap_file(tmp_path)).sequences
+@pytest.mark.parametrize("dims", ["", "txnf", "fnxt", "ftnx", "xntf"])
+def test_sleap_tracks_are_read(dims: str, tmp_path: Path) -> None:
+    (sequence,) = read_poses(sleap_file(tmp_path, dims=dims)).sequences
     assert sequence.keypoint_set == COCO_17
     assert [(frame.frame_index, frame.track_ids) for frame in sequence.frames] == [(0, ("ann",)), (2, ("ann", "bob"))]
     np.testing.assert_allclose(sequence.frames[1].keypoints[0, 0], XY[0, :2] + 0.1, rtol=1e-6)
@@ -170,6 +186,8 @@ def test_no_pickle_is_ever_run(protocol: int, tmp_path: Path) -> None:
         ({"tracks": np.zeros((2, 17))}, "4 dimensions"),
         ({"tracks": np.zeros((2, 3, 17, 3))}, "2 numbers"),
         ({"tracks": np.zeros((2, 2, 17, 3), int)}, "floating-point"),
+        ({"point_scores": np.zeros((2, 17, 4))}, r"point_scores of shape \[2, 17, 3\], got \[2, 17, 4\]"),
+        ({"instance_scores": np.zeros((3, 3))}, r"instance_scores of shape \[2, 3\], got \[3, 3\]"),
         ({"node_names": [b"a", b"b"]}, "human joints|expected tracks"),
         ({"point_scores": None, "node_names": [n.encode() for n in (*NAMES, "tail")]}, "18 nodes"),
     ],
@@ -228,15 +246,51 @@ def test_damaged_files_are_refused(name: str, tmp_path: Path) -> None:
             read_poses(path)
 
 
-def test_converted_files_hold_the_same_people(tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", ["sleap_h5", "deeplabcut_h5"])
+def test_converted_files_hold_the_same_people(to: str, tmp_path: Path) -> None:
     (tmp_path / "coco.json").write_text(
         json.dumps([{"image_id": i, "keypoints": FLAT, "score": 0.5, "track_id": 7 - i} for i in (1, 4)])
     )
-    convert(read_poses(tmp_path / "coco.json"), tmp_path / "out.h5", "sleap_h5")
+    convert(read_poses(tmp_path / "coco.json"), tmp_path / "out.h5", to)
     (sequence,) = read_poses(tmp_path / "out.h5").sequences
     assert [(frame.frame_index, frame.track_ids) for frame in sequence.frames] == [(1, ("6",)), (4, ("3",))]
     np.testing.assert_allclose(np.nan_to_num(sequence.frames[0].keypoints[0]), XY[:, :2], atol=0.0051)
-    assert read_poses(tmp_path / "out.h5").format == "sleap_h5"
+    assert read_poses(tmp_path / "out.h5").format == to
+
+
+def test_tables_of_many_people_are_written(tmp_path: Path) -> None:
+    # Their names take more than the 64 KB that an attribute may have in the first version of HDF5.
+    rows = [{"image_id": 3, "keypoints": FLAT, "track_id": number} for number in range(60)]
+    (tmp_path / "coco.json").write_text(json.dumps(rows))
+    convert(read_poses(tmp_path / "coco.json"), tmp_path / "out.h5", "deeplabcut_h5")
+    (sequence,) = read_poses(tmp_path / "out.h5").sequences
+    assert sequence.frames[0].track_ids == tuple(map(str, range(60)))
+
+
+def test_a_table_of_nobody_is_refused(tmp_path: Path) -> None:
+    nobody = replace(read_poses(sleap_file(tmp_path)).sequences[0], frames=())
+    with pytest.raises(InputError, match="there is nobody"):
+        deeplabcut_h5(nobody, "out.h5")
+
+
+@given(st.recursive(st.none() | st.integers(-(2**31), 2**31) | st.text(), _containers, max_leaves=8))
+def test_own_pickles_are_those_of_python(value: Any) -> None:
+    assert pickle.loads(pickled(value)) == value
+
+
+@given(st.lists(st.tuples(st.text(), st.text())))
+def test_own_pickles_of_names_are_read(names: list[tuple[str, str]]) -> None:
+    assert pickled_names(Path("p"), pickled(names)) == names
+
+
+@pytest.mark.parametrize("options", [{}, {"format": "sleap_h5"}])
+def test_projects_of_sleap_are_refused_with_a_way_out(options: dict[str, Any], tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "clip.slp", "w") as file:
+        for name in ("frames", "instances", "points", "pred_points", "tracks_json"):
+            file[name] = [1, 2]
+        file.create_group("metadata").attrs["format_id"] = 1.2
+    with pytest.raises(InputError, match=r"SLEAP project, .* File > Export Analysis HDF5 .* sio convert clip.slp"):
+        read_poses(tmp_path / "clip.slp", **options)
 
 
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,11 +51,13 @@ def _table(text: NumberText) -> tuple[Any, list[tuple[str, ...]]]:
     with opened(text.path, text.data) as file:
         table = array_of(text.path, file, _TABLE, 1)
         stated = file[_TABLE].attrs.get(f"{_VALUES}_kind")
-    fields = table.dtype.fields or {}
-    if _VALUES not in fields or "index" not in fields or not np.issubdtype(table["index"].dtype, np.integer):
+    fields = getattr(table, "dtype", np.dtype(float)).fields or {}
+    kinds = {_VALUES: np.floating, "index": np.integer}
+    if not all(name in fields and np.issubdtype(table[name].dtype, kind) for name, kind in kinds.items()):
         raise InputError(f"{text.path}: expected a table of numbers with a line a frame")
     columns = pickled_names(text.path, stated)
-    if table[_VALUES].shape != (len(table), len(columns)) or (table["index"] < 0).any():
+    shapes = table[_VALUES].shape, table["index"].shape
+    if shapes != ((len(table), len(columns)), (len(table),)) or (table["index"] < 0).any():
         raise InputError(f"{text.path}: expected {len(columns)} columns, got shape {list(table[_VALUES].shape)}")
     return table, columns
 
@@ -65,7 +67,9 @@ def _individuals(text: NumberText, columns: list[tuple[str, ...]]) -> tuple[dict
     found: dict[str, dict[str, dict[str, int]]] = {}
     for column, names in enumerate(columns):
         if len(names) not in (3, 4):
-            raise InputError(f"{text.path}: expected scorer, individual, body part and coordinate, got {names!r}")
+            raise InputError(
+                f"{text.path}: expected scorer, individual, body part and coordinate, got {len(names)} names"
+            )
         person = names[1] if len(names) == 4 else ""
         found.setdefault(person, {}).setdefault(names[-2], {})[names[-1]] = column
     parts = [*next(iter(found.values()), {})]

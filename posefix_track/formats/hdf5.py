@@ -1,6 +1,7 @@
 """HDF5 files: opened in memory, never followed to other files, and changed in nothing but their poses."""
 
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,7 +58,10 @@ def opened(path: Path, data: bytes, buffer: io.BytesIO | None = None) -> Iterato
 
 
 def array_of(path: Path, file: Any, name: str, dimensions: int) -> Any:
-    """The values of a data set. Raises InputError where it is missing, lies in another file, or has another shape."""
+    """The values of a data set; strings of varying length come as a list.
+
+    Raises InputError where it is missing, lies in another file, has another shape, or claims to be huge.
+    """
     dataset = file
     for part in name.split("/"):
         link = dataset.get(part, getlink=True) if hasattr(dataset, "keys") else None
@@ -66,17 +70,31 @@ def array_of(path: Path, file: Any, name: str, dimensions: int) -> Any:
         raise InputError(f"{path}: expected a data set {name!r} within the file")
     if dataset.ndim != dimensions:
         raise InputError(f"{path}: {name} must have {dimensions} dimensions, got shape {list(dataset.shape)}")
-    # A small file may claim to hold the world: what is not written counts as zeros.
-    if dataset.nbytes > max(_LEAST_LIMIT, _MOST_EXPANSION * dataset.id.get_storage_size()):
-        raise InputError(
-            f"{path}: {name} claims {dataset.nbytes} bytes, but {dataset.id.get_storage_size()} are stored"
-        )
-    return dataset[()]
+    # A small file may claim to hold the world: what is not written counts as zeros, and chunks are read whole.
+    stored = dataset.id.get_storage_size()
+    claimed = max(dataset.nbytes, math.prod(dataset.chunks or ()) * dataset.dtype.itemsize)
+    if claimed > max(_LEAST_LIMIT, _MOST_EXPANSION * stored):
+        raise InputError(f"{path}: {name} claims {claimed} bytes, but {stored} are stored")
+    return _strings(path, name, dataset) if dataset.dtype.hasobject else dataset[()]
+
+
+def _strings(path: Path, name: str, dataset: Any) -> list[Any]:
+    """Strings of varying length, one by one: many may share the same long one in the file."""
+    if "vlen" not in (dataset.dtype.metadata or {}) or dataset.dtype.metadata["vlen"] not in (str, bytes):
+        raise InputError(f"{path}: expected {name} to hold numbers or names, got {dataset.dtype}")
+    found, length = [], 0
+    for text in (dataset[place] for place in range(len(dataset))):
+        found.append(text)
+        length += len(text)
+        if length > _MOST_TEXT:
+            raise InputError(f"{path}: {name} has more than {_MOST_TEXT} bytes of names")
+    return found
 
 
 _LEAST_LIMIT = 1 << 24
 # Poses compress well, most of all absent ones.
 _MOST_EXPANSION = 200
+_MOST_TEXT = 1 << 20
 
 
 def texts_of(values: Any) -> list[str]:

@@ -1,10 +1,11 @@
-"""Column names that pandas has pickled into an HDF5 file, read without running the pickle.
+"""Column names that pandas has pickled into an HDF5 file, read without running the pickle; and such pickles written.
 
 Unpickling runs whatever code the file's author likes. The instructions are only looked at here: those that make lists
 and tuples of strings and numbers are followed, any other ends in an error.
 """
 
 import pickletools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ _MOST_COLUMNS = 1_000_000
 
 def pickled_names(path: Path, pickled: Any) -> list[tuple[str, ...]]:
     """The tuples of strings in a pickled list. Raises InputError for anything else."""
-    data = pickled.encode("latin-1", "replace") if isinstance(pickled, str) else bytes(pickled or b"")
+    if not isinstance(pickled, str | bytes):
+        raise InputError(f"{path}: expected the column names to be a string, got {type(pickled).__name__}")
+    data = pickled.encode("latin-1", "replace") if isinstance(pickled, str) else pickled
     try:
         names = _Machine().run(data)
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
@@ -26,6 +29,29 @@ def pickled_names(path: Path, pickled: Any) -> list[tuple[str, ...]]:
     ):
         raise InputError(f"{path}: expected the column names to be a list of tuples of names")
     return names
+
+
+def pickled(value: Any) -> bytes:
+    """None, whole numbers and strings, and lists, tuples and dicts of them, in pickle's oldest form: plain text."""
+    return _pickled(value) + b"."
+
+
+def _pickled(value: Any) -> bytes:
+    if value is None:
+        return b"N"
+    if isinstance(value, int):
+        return b"I%d\n" % value
+    if isinstance(value, str):
+        # A string ends with its line, and a backslash begins an escape.
+        return b"V" + re.sub(r"[\\\0\n\r\x1a]", _escaped, value).encode("raw-unicode-escape") + b"\n"
+    if isinstance(value, dict):
+        value = [part for pair in value.items() for part in pair]
+        return b"(" + b"".join(map(_pickled, value)) + b"d"
+    return b"(" + b"".join(map(_pickled, value)) + (b"t" if isinstance(value, tuple) else b"l")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 class _Machine:

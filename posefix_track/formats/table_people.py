@@ -57,14 +57,15 @@ class TablePeople:
         bounds = np.searchsorted(frame_of, np.arange(len(self.frames) + 1)).tolist()
         scores = _scores(text, score_places)
         cells = TableCells(bounds, places, None if scores is None else score_places)
-        columns = text.values[places], scores, persons, ids if any(i is not None for i in ids) else None
-        sequence = PoseSequence(chosen, tuple(self._framed(columns, bounds)))
+        columns = scores, persons, ids if any(i is not None for i in ids) else None
+        sequence = PoseSequence(chosen, tuple(self._framed(text.values[places], columns, bounds)))
         return PoseFile(name, path, (sequence,), (text,), (cells,))
 
-    def _framed(self, columns: tuple[Any, ...], bounds: list[int]) -> Iterator[FramePoses]:
+    def _framed(self, keypoints: Float, columns: tuple[Any, ...], bounds: list[int]) -> Iterator[FramePoses]:
         for (index, image), start, end in zip(self.frames, bounds, bounds[1:], strict=False):
-            keypoints, scores, persons, ids = (None if column is None else column[start:end] for column in columns)
-            yield FramePoses(keypoints, index, image, scores, persons, None if ids is None else tuple(ids))
+            scores, persons, ids = (None if column is None else column[start:end] for column in columns)
+            own_ids = None if ids is None else tuple(ids)
+            yield FramePoses(keypoints[start:end], index, image, scores, persons, own_ids)
 
     def _by_frame(self, joints: int) -> _Columns:
         """The columns with the people of a frame together, in the order of the table."""
