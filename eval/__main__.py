@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from eval.benchmark_cli import add_benchmark_parsers
 from eval.calibration_cli import add_calibration_parser, calibrate
 from eval.coco import coco_ap
@@ -19,11 +17,11 @@ from eval.diagnose_output import diagnosis_dict, diagnosis_text, failed_conditio
 from eval.diagnose_sigmas import read_sigmas
 from eval.diagnose_tables import DiagnosisTables
 from eval.jitter import compare_jitter
+from eval.output_files import write_json, write_output
 from eval.posetrack_cli import add_posetrack_parser
 from eval.report import ReportExtras, coco_average_precision, report_page
 from posefix_track.error_classes import GOOD_FROM, MISS_BELOW
-from posefix_track.errors import InputError, PosefixError, ResourceError
-from posefix_track.formats.atomic import write_file
+from posefix_track.errors import InputError, PosefixError
 
 Arguments = argparse.Namespace
 
@@ -130,20 +128,22 @@ def _two_numbers(text: str) -> tuple[float, float]:
 def _run_coco(arguments: Arguments) -> int:
     summary = coco_ap(arguments.gt, arguments.pred)
     print(summary.table())
-    return _write_json(arguments.json, summary.to_dict())
+    write_json(arguments.json, summary.to_dict())
+    return 0
 
 
 def _run_pck(arguments: Arguments) -> int:
     summary = pck(arguments.gt, arguments.pred, arguments.fraction)
     print(summary.table())
-    return _write_json(arguments.json, summary.to_dict())
+    write_json(arguments.json, summary.to_dict())
+    return 0
 
 
 def _run_diagnose(arguments: Arguments) -> int:
     tables = _tables(arguments, match_oks=arguments.match_oks, thresholds=arguments.ks, pairing=arguments.pair)
     failures = failed_conditions(tables, arguments.fail_if)
     print(diagnosis_text(tables))
-    _write_json(arguments.json, diagnosis_dict(tables))
+    write_json(arguments.json, diagnosis_dict(tables))
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     return 1 if failures else 0
@@ -152,13 +152,15 @@ def _run_diagnose(arguments: Arguments) -> int:
 def _run_jitter(arguments: Arguments) -> int:
     comparison = compare_jitter(*arguments.poses)
     print(comparison.table(arguments.fps))
-    return _write_json(arguments.json, comparison.to_dict(arguments.fps))
+    write_json(arguments.json, comparison.to_dict(arguments.fps))
+    return 0
 
 
 def _run_calibration(arguments: Arguments) -> int:
     text, content = calibrate(arguments)
     print(text)
-    return _write_json(arguments.json, content)
+    write_json(arguments.json, content)
+    return 0
 
 
 def _run_report(arguments: Arguments) -> int:
@@ -171,7 +173,7 @@ def _run_report(arguments: Arguments) -> int:
         images=arguments.images,
         sources="Annotations {}, before {}, after {}.".format(*(path.name for path in files)),
     )
-    _write(arguments.output, report_page(tables, extras).encode())
+    write_output(arguments.output, report_page(tables, extras).encode())
     print(f"wrote {arguments.output}")
     return 0
 
@@ -188,19 +190,6 @@ def _tables(arguments: Arguments, **options: Any) -> DiagnosisTables:
     comparison = read_comparison(arguments.gt, arguments.before, arguments.after)
     sigmas = read_sigmas(arguments.sigmas, comparison.keypoint_set)
     return DiagnosisTables(diagnose(comparison, sigmas, **options))
-
-
-def _write_json(path: Path | None, content: dict[str, Any]) -> int:
-    if path is not None:
-        _write(path, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
-    return 0
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        write_file(path, content)
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be written ({error.strerror}); give another place") from error
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from eval.benchmark_make import Settings, make_benchmark
+from eval.output_files import write_json
 from eval.posetrack import PosetrackResult
-from eval.posetrack_cli import write_report
 from eval.posetrack_metrics import by_name
 from posefix_track.keypoints import POSETRACK_18
 
@@ -94,8 +94,7 @@ def run_run(arguments: argparse.Namespace) -> int:
     console = Console()
     console.print(benchmark_table(results))
     console.print(_account(results[0].before, refiner), style="dim", highlight=False)
-    if arguments.json:
-        write_report(arguments.json, _report(arguments, refiner, results))
+    write_json(arguments.json, _report(arguments, refiner, results))
     return 0
 
 

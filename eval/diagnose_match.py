@@ -3,6 +3,7 @@
 import numpy as np
 
 from eval.diagnose_people import Detections, Int, People, rows_by_image
+from posefix_track.box_overlap import box_iou
 from posefix_track.oks import Float64, matches, oks_of_pairs
 
 MAX_DETECTIONS = 20
@@ -36,13 +37,5 @@ def box_overlaps(people: People, least_iou: float = 0.1) -> Int:
     """int64 [N]: with how many other people of the image each one's box has an IoU above ``least_iou``."""
     count = np.zeros(len(people), np.int64)
     for rows in rows_by_image(people.image, np.arange(len(people))).values():
-        count[rows] = (_box_iou(people.bbox_xyxy[rows]) > least_iou).sum(1) - 1
+        count[rows] = (box_iou(people.bbox_xyxy[rows], people.bbox_xyxy[rows]) > least_iou).sum(1) - 1
     return np.maximum(count, 0)
-
-
-def _box_iou(boxes: Float64) -> Float64:
-    """float64 [n, n] intersection over union of boxes [n, 4]."""
-    low, high = np.maximum(boxes[:, None, :2], boxes[:, :2]), np.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    shared = np.maximum(high - low, 0).prod(-1)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
-    return np.asarray(shared / np.maximum(area[:, None] + area - shared, np.spacing(1)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from posefix_track.box_overlap import box_iou
 from posefix_track.crops import keypoint_boxes
 from posefix_track.errors import InputError
 from posefix_track.poses import FramePoses, PoseSequence
@@ -80,7 +81,7 @@ def _chained(frames: Sequence[FramePoses]) -> Iterator[list[Hashable]]:
     for frame in frames:
         now = keypoint_boxes(frame.keypoints, frame.present)
         found: list[Hashable] = [None] * len(frame)
-        overlap = np.nan_to_num(_iou(now, boxes))
+        overlap = np.nan_to_num(box_iou(now, boxes))
         for flat in np.argsort(-overlap, axis=None, kind="stable").tolist():
             row, column = divmod(flat, len(boxes))
             if overlap[row, column] >= _LEAST_IOU and found[row] is None and ids[column] not in found:
@@ -90,14 +91,6 @@ def _chained(frames: Sequence[FramePoses]) -> Iterator[list[Hashable]]:
                 found[row], fresh = fresh, fresh + 1
         boxes, ids = now, found
         yield found
-
-
-def _iou(rows: Float64, columns: Float64) -> Float64:
-    """float64 [rows, columns] intersection over union of boxes (x1, y1, x2, y2)."""
-    low, high = np.maximum(rows[:, None, :2], columns[:, :2]), np.minimum(rows[:, None, 2:], columns[:, 2:])
-    shared = np.maximum(high - low, 0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (rows, columns)]
-    return np.asarray(shared / (areas[0][:, None] + areas[1] - shared))
 
 
 def _tracks(sequences: Sequence[PoseSequence], ids: Ids) -> dict[str, Track]:

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from eval.output_files import write_json
 from eval.posetrack import PosetrackResult, default_workers, evaluate_posetrack, paired_files
 from eval.posetrack_frames import GROUPS, JOINTS
 from eval.posetrack_metrics import Metrics, by_group, by_name
 from eval.posetrack_official import check_official, official_metrics
-from posefix_track.errors import ResourceError
-from posefix_track.formats.atomic import write_file
 
 _COLUMNS = {
     "ap": "AP", "mota": "MOTA", "motp": "MOTP", "mot_precision": "Prec", "mot_recall": "Rec",
@@ -62,8 +60,7 @@ def run_posetrack(arguments: argparse.Namespace) -> int:
     )
     official = official_metrics(arguments.gt, arguments.pred) if arguments.official else None
     _print(result, official)
-    if arguments.json:
-        write_report(arguments.json, report_of(result, official))
+    write_json(arguments.json, report_of(result, official))
     return 0
 
 
@@ -71,14 +68,6 @@ def report_of(result: PosetrackResult, official: Metrics | None) -> dict[str, An
     """The JSON report; ``official`` adds poseval's own numbers under that name."""
     added = {} if official is None else {"official": {name: by_name(values) for name, values in official.items()}}
     return {**result.to_dict(), **added}
-
-
-def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Writes strict JSON. Raises ResourceError where it cannot be written."""
-    try:
-        write_file(path, orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
-    except OSError as error:
-        raise ResourceError(f"{path}: the report cannot be written ({error.strerror})") from error
 
 
 def _print(result: PosetrackResult, official: Metrics | None) -> None:

@@ -18,8 +18,8 @@ from posefix_track.errors import IncompleteError, PosefixError, UsageError
 from posefix_track.formats import known_formats
 from posefix_track.interruption import INTERRUPTED, TERMINATED, TerminatedError, ending_in_time
 from posefix_track.job import Job, Outcome, run_job
-from posefix_track.keypoints import KEYPOINT_SETS
 from posefix_track.quantise_cli import run_quantise
+from posefix_track.reading_options import add_reading_options
 from posefix_track.refine import MAX_LATENCY, MAX_MISSING, Options
 from posefix_track.report import OUTSIDE_RANGE, Report
 from posefix_track.weights import SHIPPED
@@ -106,13 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_input_options(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--format", choices=[name for name, _ in known_formats()], help="do not tell it from the content"
-    )
-    group.add_argument("--keypoints", choices=[*KEYPOINT_SETS], help="joint set, where the file does not name joints")
-    group.add_argument(
-        "--annotations", type=Path, metavar="FILE", help="COCO file with the image names of COCO results"
-    )
+    add_reading_options(group)
     group.add_argument(
         "--frames", type=_frame_range, metavar="A-B", help="refine only these frames, 0-based, inclusive"
     )

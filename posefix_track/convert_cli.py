@@ -5,21 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from posefix_track.convert import convert, known_targets
-from posefix_track.formats import known_formats, read_poses
-from posefix_track.keypoints import KEYPOINT_SETS
 from posefix_track.output_paths import refuse_overwriting
+from posefix_track.reading_options import add_reading_options, read_as_asked
 
 
 def run_convert(arguments: Sequence[str]) -> str:
     """Converts as ``arguments`` say -> what to print. Raises PosefixError."""
     parsed = _parser().parse_args(arguments)
-    poses = read_poses(
-        parsed.poses,
-        format=parsed.format,
-        keypoints=parsed.keypoints,
-        annotations=parsed.annotations,
-        frame_size=parsed.size,
-    )
+    poses = read_as_asked(parsed, parsed.size)
     output = parsed.output or parsed.poses.with_name(
         f"{parsed.poses.stem}.{parsed.to}{known_targets()[parsed.to].suffix}"
     )
@@ -39,9 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--to", required=True, choices=[*known_targets()], help="format to write")
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="default: <poses>.<format> beside the poses")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    parser.add_argument("--format", choices=[name for name, _ in known_formats()], help="format of the input")
-    parser.add_argument("--keypoints", choices=[*KEYPOINT_SETS], help="joint set, where the file does not name joints")
-    parser.add_argument("--annotations", type=Path, metavar="FILE", help="COCO file with the image names")
+    add_reading_options(parser)
     parser.add_argument("--size", type=_size, metavar="WxH", help="frame size, where input or output divides by it")
     return parser
 

@@ -4,9 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from posefix_track.formats import known_formats, read_poses
-from posefix_track.keypoints import KEYPOINT_SETS
 from posefix_track.output_paths import refuse_overwriting
+from posefix_track.reading_options import add_reading_options, read_as_asked
 from posefix_track.video import open_source
 from posefix_track.weights import SHIPPED, find_weights, load_weights, quantised_path
 
@@ -23,13 +22,7 @@ def run_quantise(arguments: Sequence[str]) -> str:
     refuse_overwriting(output, parsed.overwrite)
     weights = load_weights(parsed.weights)
     with open_source(parsed.source) as source:
-        poses = read_poses(
-            parsed.poses,
-            format=parsed.format,
-            keypoints=parsed.keypoints,
-            annotations=parsed.annotations,
-            frame_size=(source.height, source.width),
-        )
+        poses = read_as_asked(parsed, (source.height, source.width))
         agreement = quantise_weights(weights, source, poses, output, parsed.people)
     return f"{output}: {agreement}"
 
@@ -47,7 +40,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="default: <weights>.int8.safetensors")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.add_argument("--people", type=int, default=_PEOPLE, help=f"to calibrate with (default {_PEOPLE})")
-    parser.add_argument("--format", choices=[name for name, _ in known_formats()], help="format of the poses")
-    parser.add_argument("--keypoints", choices=[*KEYPOINT_SETS], help="joint set, where the file does not name joints")
-    parser.add_argument("--annotations", type=Path, metavar="FILE", help="COCO file with the image names")
+    add_reading_options(parser)
     return parser

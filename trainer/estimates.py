@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from posefix_track.box_overlap import box_iou
 from posefix_track.crops import keypoint_boxes
 from posefix_track.errors import InputError
 from posefix_track.keypoints import KeypointSet
 from trainer.json_files import read_json
-from trainer.people import Float64, Picture, Pose, box_iou, to_union
+from trainer.people import Float64, Picture, Pose, to_union
 
 # A pose without ann_id belongs to the person whose box it overlaps most, and by this much at least.
 _LEAST_IOU = 0.3

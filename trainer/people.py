@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from posefix_track.box_overlap import box_iou
 from posefix_track.keypoints import UNION_19, KeypointSet
 
 Float64 = npt.NDArray[np.float64]
@@ -204,15 +205,6 @@ def to_union(triplets: Float64, source: KeypointSet) -> Pose:
     order = UNION_19.map_from(source)
     labelled = (order >= 0) & (triplets[order, 2] > 0)
     return np.where(labelled[:, None], triplets[order, :2], 0.0), labelled
-
-
-def box_iou(a: Float64, b: Float64) -> Float64:
-    """Intersection over union of boxes [N, 4] and [M, 4] (x1, y1, x2, y2) -> [N, M] in [0, 1]."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.maximum(high - low, 0).prod(2)
-    area_a, area_b = ((box[:, 2:] - box[:, :2]).prod(1) for box in (a, b))
-    # The small number is that of the released code.
-    return np.asarray(overlap / (area_a[:, None] + area_b - overlap + 1e-5))
 
 
 def _near(boxes: Float64) -> Bool:
