@@ -16,6 +16,8 @@ from posefix_track.errors import InputError
 
 Float = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.uint8]
 
 # The original's answer to a pose without extent: a box of 20 pixels (released code, COCO and PoseTrack loaders).
@@ -69,38 +71,51 @@ class CropTransform:
             raise InputError(f"an image must be uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
         crops = np.empty((len(self), *self.input_size, 3), np.uint8)
         averaged = self.averaged(image.shape, antialias)
-        places = zip(averaged.factor.tolist(), averaged.low.tolist(), averaged.extent.tolist(), strict=True)
-        for (factor, (x, y), (width, height)), matrix, crop in zip(places, averaged.to_crop, crops, strict=True):
-            source = image
-            if factor > 1:
-                part = image[y : y + height * factor, x : x + width * factor]
-                source = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-            _warp(source, matrix, crop)
+        for i, (matrix, crop) in enumerate(zip(averaged.to_crop, crops, strict=True)):
+            _warp(averaged.picture(image, i), matrix, crop)
         return crops
 
     def averaged(self, image_shape: tuple[int, ...], antialias: bool = True) -> "Averaged":
-        """The pictures that the crops of an image [H, W, ...] are sampled from, see ``crop``.
-
-        A person's picture is cut so that whole pixels of shift shift it, too: its first pixel lies beside the crop.
-        """
+        """The pictures that the crops of an image [H, W, ...] are sampled from, see ``crop``."""
         height, width = image_shape[:2]
         factor = (
             np.maximum((1 / self.scale).astype(np.int64), 1)[:, None] if antialias else np.ones((len(self), 1), int)
         )
-        rows, columns = self.input_size
-        corners = np.array([(0, 0), (columns, 0), (0, rows), (columns, rows)], np.float64)
-        seen = self.to_image(np.broadcast_to(corners, (len(self), 4, 2)))
-        low = np.maximum(np.floor(seen.min(1)).astype(np.int64) - factor, 0)
-        high = np.minimum(np.ceil(seen.max(1)).astype(np.int64) + factor, (width, height))
-        extent = (high - low) // factor
+        low, extent, twice = self._blocks(factor, (width, height))
         # A picture as it is, where nothing is to be averaged or nothing of the image is seen.
         plain = (factor == 1) | (extent < 1).any(1, keepdims=True)
         factor = np.where(plain, 1, factor)
-        low, extent = np.where(plain, 0, low), np.where(plain, (width, height), extent)
-        # Pixel i of an averaged picture is centred on low + factor * i + (factor - 1) / 2 of the image.
-        linear = self.image_to_crop[:, :, :2]
-        offset = np.einsum("nij,nj->ni", linear, low + (factor - 1) / 2) + self.image_to_crop[:, :, 2]
-        return Averaged(factor[:, 0], low, extent, np.concatenate([linear * factor[..., None], offset[..., None]], 2))
+        low, extent, twice = np.where(plain, 0, low), np.where(plain, (width, height), extent), twice & ~plain[:, 0]
+        # Pixel i of an averaged picture is centred on low + factor * i + (factor - 1) / 2 of the image, half a pixel
+        # further right where it is the mean of two.
+        linear, first = self.image_to_crop[:, :, :2], low + (factor - 1) / 2 + twice[:, None] * (0.5, 0)
+        offset = np.einsum("nij,nj->ni", linear, first) + self.image_to_crop[:, :, 2]
+        to_crop = np.concatenate([linear * factor[..., None], offset[..., None]], 2)
+        return Averaged(factor[:, 0], low, extent, twice, to_crop)
+
+    def _blocks(self, factor: Int, size: tuple[int, int]) -> tuple[Int, Int, Bool]:
+        """``low``, ``extent`` and ``twice`` of Averaged.
+
+        Blocks lie symmetrically about the crop's middle, so that whole pixels of shift shift them and a mirror mirrors
+        them. About the middle of a pixel no blocks of an even side do; two sets of them, a pixel apart, do.
+        """
+        rows, columns = self.input_size
+        corners = np.array([(0, 0), (columns - 1, 0), (0, rows - 1), (columns - 1, rows - 1)], np.float64)
+        seen = _moved(_inverted(self.image_to_crop), np.broadcast_to(corners, (len(self), 4, 2)))
+        first, last = seen.min(1), seen.max(1)
+        # Half pixels from the image's edge; rounded twice, as coordinates in quarters of a pixel are common and float64
+        # is noisy, too.
+        middle = np.rint(np.round(first + last, 6)).astype(np.int64) + 1
+        origin = np.where(middle % 2, middle - np.where(factor % 2, factor, 1), middle) // 2
+        twice = (middle[:, 0] % 2 == 1) & (factor[:, 0] % 2 == 0)
+        centre = origin + (factor - 1) / 2 + twice[:, None] * (0.5, 0)
+        low = origin + factor * np.floor((first - centre) / factor).astype(np.int64)
+        high = origin + factor * (np.ceil((last - centre) / factor).astype(np.int64) + 1)
+        # Blocks that share a pixel with the image.
+        before = factor - 1 + twice[:, None] * (1, 0)
+        low = np.maximum(low, (origin + before) % factor - before)
+        high = np.minimum(high, size + (origin - size) % factor)
+        return low, (high - low) // factor, twice
 
 
 @dataclass(frozen=True)
@@ -109,15 +124,30 @@ class Averaged:
 
     Attributes:
         factor: int64 [N].
-        low: int64 [N, 2], (x, y) of the first image pixel.
+        low: int64 [N, 2], (x, y) of the first image pixel; up to factor pixels before the image, which are black.
         extent: int64 [N, 2], (width, height) in pixels of the picture.
+        twice: bool [N], the picture is the mean of itself and the one whose pixels begin an image pixel further right.
         to_crop: float64 [N, 2, 3], pixels of the picture to crop pixels.
     """
 
-    factor: npt.NDArray[np.int64]
-    low: npt.NDArray[np.int64]
-    extent: npt.NDArray[np.int64]
+    factor: Int
+    low: Int
+    extent: Int
+    twice: Bool
     to_crop: Float64
+
+    def picture(self, image: Image, person: int) -> Image:
+        """That of one person, uint8 [height, width, 3]; ``image`` itself where nothing is averaged."""
+        factor, size, twice = int(self.factor[person]), self.extent[person].tolist(), int(self.twice[person])
+        if factor == 1:
+            return image
+        x, y = self.low[person].tolist()
+        part = _part(image, x, y, size[0] * factor + twice, size[1] * factor)
+        if not twice:
+            return _shrunk(part, size)
+        return np.asarray(
+            cv2.addWeighted(_shrunk(part[:, :-1], size), 0.5, _shrunk(part[:, 1:], size), 0.5, 0), np.uint8
+        )
 
 
 def crop_transform(
@@ -168,9 +198,26 @@ def keypoint_boxes(keypoints: npt.NDArray[np.floating], present: npt.NDArray[np.
     return np.concatenate([low - grow, high + grow], 1)
 
 
+def _part(image: Image, x: int, y: int, width: int, height: int) -> Image:
+    """The pixels from (x, y) on; black where the image has none."""
+    part = image[max(y, 0) : y + height, max(x, 0) : x + width]
+    top, left = max(-y, 0), max(-x, 0)
+    bottom, right = height - top - part.shape[0], width - left - part.shape[1]
+    if not (top or left or bottom or right):
+        return part
+    return np.asarray(cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT), np.uint8)
+
+
+def _shrunk(part: Image, size: tuple[int, int]) -> Image:
+    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def _apply(matrices: Float64, points: npt.NDArray[np.floating]) -> Float:
-    moved = np.einsum("nij,nkj->nki", matrices[:, :, :2], points.astype(np.float64)) + matrices[:, None, :, 2]
-    return np.asarray(moved, np.float32)
+    return np.asarray(_moved(matrices, points.astype(np.float64)), np.float32)
+
+
+def _moved(matrices: Float64, points: Float64) -> Float64:
+    return np.asarray(np.einsum("nij,nkj->nki", matrices[:, :, :2], points) + matrices[:, None, :, 2])
 
 
 def _inverted(matrices: Float64) -> Float64:

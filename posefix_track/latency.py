@@ -37,7 +37,7 @@ class Latencies:
             return None
         place = int(np.searchsorted(self._counts.cumsum(), math.ceil(percent / 100 * self.count)))
         # The middle of its bin.
-        return 1000 * _LEAST_SECONDS * _RATIO ** (place + 0.5)
+        return float(1000 * _LEAST_SECONDS * _RATIO ** (place + 0.5))
 
     def to_dict(self) -> dict[str, int | float | None]:
         """Count and percentiles in milliseconds, for JSON."""

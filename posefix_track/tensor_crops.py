@@ -45,11 +45,12 @@ def crop_tensor(transform: CropTransform, image: Tensor, antialias: bool = True)
     if np.any(transform.image_to_crop[:, [0, 1], [1, 0]]):
         raise InputError("crops on a device must not be rotated; take CropTransform.crop")
     averaged = transform.averaged(tuple(image.shape), antialias)
-    factors = np.unique(averaged.factor).tolist()
-    people = [np.flatnonzero(averaged.factor == factor) for factor in factors]
+    kinds = np.stack([averaged.factor, averaged.twice], 1)
+    different = np.unique(kinds, axis=0)
+    people = [np.flatnonzero((kinds == kind).all(1)) for kind in different]
     crops = [
-        _sampled(_means(image, f), averaged, rows, transform.input_size)
-        for f, rows in zip(factors, people, strict=True)
+        _sampled(_means(image, *kind), averaged, rows, transform.input_size)
+        for kind, rows in zip(different.tolist(), people, strict=True)
     ]
     if len(crops) == 1:
         return crops[0]
@@ -57,13 +58,22 @@ def crop_tensor(transform: CropTransform, image: Tensor, antialias: bool = True)
     return torch.cat([image.new_empty((0, *transform.input_size, 3)), *crops])[to_device(back, image.device)]
 
 
-def _means(image: Tensor, factor: int) -> Tensor:
-    """Mean of the factor x factor pixels from each pixel on: uint8 [H - factor + 1, W - factor + 1, 3]."""
+def _means(image: Tensor, factor: int, twice: int) -> Tensor:
+    """Mean of the factor x factor pixels from each pixel on, ``factor`` pixels before the image first.
+
+    With ``twice`` the mean of that and its right neighbour. The image is black around.
+
+    Returns:
+        uint8 [H + factor + 1, W + factor + 1, 3], a column less with ``twice``; the image itself with factor 1.
+    """
     if factor == 1:
         return image
-    means = F.avg_pool2d(image.permute(2, 0, 1)[None].float(), factor, stride=1)
+    framed = F.pad(image.permute(2, 0, 1)[None].float(), (factor,) * 4)
+    means = F.avg_pool2d(framed, factor, stride=1)
     # Two by two, cv2 rounds halves up; else to even.
     means = (means + 0.5).floor_() if factor == 2 else means.round_()
+    if twice:
+        means = ((means[..., :-1] + means[..., 1:]) / 2).round_()
     return means[0].permute(1, 2, 0).to(torch.uint8).contiguous()
 
 
@@ -90,7 +100,8 @@ def _taps(
         index int64 and weight float32 (0 outside the picture), [2 neighbours, n, 2 axes, length].
     """
     scale = averaged.to_crop[people][:, [0, 1], [0, 1]]
-    columns = [scale, averaged.to_crop[people, :, 2], averaged.low[people], averaged.extent[people]]
+    start = averaged.low[people] + np.where(averaged.factor > 1, averaged.factor, 0)[people, None]
+    columns = [scale, averaged.to_crop[people, :, 2], start, averaged.extent[people]]
     columns.append(np.repeat(averaged.factor[people][:, None], 2, 1))
     scale, offset, low, extent, factor = to_device(np.stack(columns)[..., None], device)
     pixel = torch.arange(length, dtype=torch.float64, device=device)
