@@ -2,6 +2,7 @@
 
     python benchmarks/end_to_end.py [--frames 150] [--rounds 3] [--weights lite]
     python benchmarks/end_to_end.py --weights r50.safetensors --baseline    # an imported original network
+    python benchmarks/end_to_end.py --baseline --save speed.json    # an untrained one; for benchmarks/compare.py
 
 Draws a 720p clip of two people and a tracker's poses for it, then runs every way in turn, ``--rounds`` times, so that
 all of them see the same state of the machine. Times are without loading and compiling, which is shown apart; the share
@@ -9,6 +10,8 @@ is the tool's crops per second of those of its engine alone on the same crops, m
 """
 
 import argparse
+import json
+import platform
 import statistics
 import sys
 import tempfile
@@ -29,7 +32,9 @@ from posefix_track.demo import tracked
 from posefix_track.figures import FigureFrame, render_clip
 from posefix_track.formats import read_poses, write_native
 from posefix_track.job import Job, run_job
+from posefix_track.network import PoseFix, original_config
 from posefix_track.poses import FramePoses, PoseSequence
+from posefix_track.report import versions
 from posefix_track.video import VideoWriter
 from posefix_track.weights import Weights, find_quantised, load_weights
 
@@ -124,16 +129,22 @@ def _engine_seconds(engine: Engine, inputs: Inputs, rows: int) -> float:
     return (time.perf_counter() - start) * rows / (calls * engine.max_batch)
 
 
-def original_way(video: Path, sequence: PoseSequence, weights: Weights, by_person: bool, output: Path) -> Way:
+def original_way(video: Path, sequence: PoseSequence, network: PoseFix, by_person: bool, output: Path) -> Way:
     """The baseline. The network is loaded already."""
 
     def run() -> tuple[float, float]:
         start = time.perf_counter()
-        refine_the_original_way(video, sequence, weights.network, output, by_person=by_person)
+        refine_the_original_way(video, sequence, network, output, by_person=by_person)
         return time.perf_counter() - start, 0.0
 
     name = f"the original's way, {'one person' if by_person else 'one frame'} at a time"
     return Way(name, run, 2 * _people(sequence.frames))
+
+
+def original_network(weights: Weights) -> PoseFix:
+    """That of ``weights`` where it is one, else an untrained ResNet-50 with the original's config."""
+    config = weights.network.config
+    return PoseFix(original_config()).eval() if config.skips or config.confidence else weights.network
 
 
 def _people(frames: Iterable[FramePoses]) -> int:
@@ -166,17 +177,34 @@ def measure(ways: list[Way], rounds: int) -> None:
                 way.alone.append(way.engine())
 
 
+def record(original: Way, ours: list[Way], settings: dict[str, int | str]) -> dict[str, object]:
+    """What compare.py reads: seconds of every round, what was done, and on what."""
+    machine = {"processor": _processor(), **versions()}
+    return {"settings": settings, "machine": machine, "original": original.seconds,
+            "ours": {way.name: way.seconds for way in ours}}  # fmt: skip
+
+
+def _processor() -> str:
+    # Linux says more there than to Python.
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
+
+
 def main() -> None:
     """Draw, run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="lite")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"])
     parser.add_argument("--no-flip-too", action="store_true", help="every precision also without flip test")
-    parser.add_argument("--baseline", action="store_true", help="also the original's way")
+    parser.add_argument("--baseline", action="store_true", help="also the original's way, on a network of its config")
+    parser.add_argument("--save", type=Path, help="JSON file for benchmarks/compare.py; needs --baseline")
     parser.add_argument("--frames", type=int, default=150)
     parser.add_argument("--people", type=int, default=2, help="in every frame")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    if arguments.save and not arguments.baseline:
+        parser.error("--save needs --baseline: what is compared is the speed beside the original's way")
     with tempfile.TemporaryDirectory() as folder:
         print(_measured(arguments, Path(folder)))
 
@@ -184,13 +212,18 @@ def main() -> None:
 def _measured(arguments: argparse.Namespace, folder: Path) -> str:
     video, poses, sequence = make_clip(folder, arguments.frames, arguments.people)
     ways: list[Way] = []
+    weights = load_weights(arguments.weights)
     if arguments.baseline:
-        weights = load_weights(arguments.weights)
-        ways += [original_way(video, sequence, weights, single, folder / "o.json") for single in (False, True)]
+        network = original_network(weights)
+        ways += [original_way(video, sequence, network, single, folder / "o.json") for single in (False, True)]
     flips = (True, False) if arguments.no_flip_too else (True,)
     people = _people(sequence.frames)
-    ways += [our_way(video, poses, arguments.weights, p, f, people) for p in arguments.precisions for f in flips]
+    ours = [our_way(video, poses, arguments.weights, p, f, people) for p in arguments.precisions for f in flips]
+    ways += ours
     measure(ways, arguments.rounds)
+    if arguments.save:
+        settings = {"frames": arguments.frames, "people": arguments.people, "weights_sha256": weights.sha256}
+        arguments.save.write_text(json.dumps(record(ways[0], ours, settings), indent=1))
     return table(ways, arguments.frames)
 
 
