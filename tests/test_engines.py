@@ -8,10 +8,9 @@ from torch import nn
 from engines import Engine, compile_engine
 from engines.benchmark import random_inputs
 from engines.engine import EngineError
-from posefix_track.network import NetworkConfig, PoseFix
+from posefix_track.network import PoseFix
+from tests.decided_network import JOINTS, SIZE, decided_network
 
-SIZE = (32, 64)
-JOINTS = 19
 # Crop pixels; kernels of the two sum in another order.
 ENGINES_AGREE_PX = 0.05
 
@@ -21,11 +20,7 @@ Reference = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 @pytest.fixture(scope="module")
 def network() -> PoseFix:
-    torch.manual_seed(0)
-    network = PoseFix(NetworkConfig("resnet18", input_size=SIZE, head_channels=(32, 32, 32)))
-    # Logits of a trained network's size: flat heatmaps would agree whatever an engine does.
-    network.head.final.weight.data *= 20
-    return network.eval()
+    return decided_network()
 
 
 @pytest.fixture(scope="module", params=["torch", "openvino"])

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,20 +9,16 @@ from engines.benchmark import Inputs, random_inputs
 from engines.engine import AsynchronousEngine
 from engines.openvino_engine import OpenVinoEngine
 from engines.torch_engine import TorchEngine
-from posefix_track.network import NetworkConfig, PoseFix
+from posefix_track.network import PoseFix
+from tests.decided_network import JOINTS, SIZE, decided_network
 
-SIZE, JOINTS = (32, 64), 19
 # Crop pixels; kernels of the two engines, and of different numbers of rows, sum in another order.
 ENGINES_AGREE_PX = 0.05
 
 
 @pytest.fixture(scope="module")
 def network() -> PoseFix:
-    torch.manual_seed(0)
-    network = PoseFix(NetworkConfig("resnet18", input_size=SIZE, head_channels=(32, 32, 32)))
-    # Logits of a trained network's size: flat heatmaps would agree whatever an engine does.
-    network.head.final.weight.data *= 20
-    return network.eval()
+    return decided_network()
 
 
 @pytest.fixture(scope="module")

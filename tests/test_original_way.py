@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks.end_to_end import Way, measure, table
 from benchmarks.original_way import refine_the_original_way
@@ -18,16 +17,14 @@ from posefix_track.poses import PoseSequence
 from posefix_track.refiner import PoseRefiner
 from posefix_track.video import VideoWriter, open_source
 from posefix_track.weights import Weights
+from tests.decided_network import decided_network
 
 FRAMES, PEOPLE, SIZE = 4, 3, (96, 128)
 
 
 @pytest.fixture(scope="module")
 def network() -> PoseFix:
-    torch.manual_seed(0)
-    network = PoseFix(replace(original_config("resnet18", (64, 64)), head_channels=(32, 32, 32)))
-    network.head.final.weight.data *= 20
-    return network.eval()
+    return decided_network(replace(original_config("resnet18", (64, 64)), head_channels=(32, 32, 32)))
 
 
 @pytest.fixture(scope="module")

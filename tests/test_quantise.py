@@ -31,6 +31,7 @@ from posefix_track.quantisation import _thinned, agreement
 from posefix_track.refiner import PoseRefiner
 from posefix_track.video import VideoWriter
 from posefix_track.weights import SHIPPED, Weights, find_quantised, load_weights, quantised_path, save_weights
+from tests.decided_network import decided_network
 
 SIZE, JOINTS = (64, 64), 19
 CONFIG = NetworkConfig("resnet18", input_size=SIZE, head_channels=(32, 32, 32))
@@ -38,11 +39,7 @@ CONFIG = NetworkConfig("resnet18", input_size=SIZE, head_channels=(32, 32, 32))
 
 @pytest.fixture(scope="module")
 def network() -> PoseFix:
-    torch.manual_seed(0)
-    network = PoseFix(CONFIG)
-    # Logits of a trained network's size: flat heatmaps would agree whatever an engine does.
-    network.head.final.weight.data *= 20
-    return network.eval()
+    return decided_network(CONFIG)
 
 
 @pytest.fixture(scope="module")

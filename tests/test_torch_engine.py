@@ -7,10 +7,9 @@ from engines.benchmark import random_inputs
 from engines.cuda_graph import CudaGraph
 from engines.engine import EngineError
 from engines.torch_engine import BUCKETS, TorchEngine
-from posefix_track.network import NetworkConfig, PoseFix
+from posefix_track.network import PoseFix
+from tests.decided_network import JOINTS, SIZE, decided_network
 
-SIZE = (32, 64)
-JOINTS = 19
 # Crop pixels; kernels for other batch sizes sum in another order.
 BATCHES_AGREE_PX = 0.05
 # Crop pixels at the 99th percentile, what half precision may cost.
@@ -22,11 +21,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=needs_cuda)]
 
 @pytest.fixture(scope="module")
 def network() -> PoseFix:
-    torch.manual_seed(0)
-    network = PoseFix(NetworkConfig("resnet18", input_size=SIZE, head_channels=(32, 32, 32)))
-    # Logits of a trained network's size: flat heatmaps would agree whatever an engine does.
-    network.head.final.weight.data *= 20
-    return network.eval()
+    return decided_network()
 
 
 @pytest.fixture(scope="module", params=DEVICES)
