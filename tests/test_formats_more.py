@@ -36,6 +36,18 @@ def test_posetrack17_joints_that_are_left_out_are_absent_and_stay_out(tmp_path: 
     assert [(p["x"], p["y"]) for p in points] == [([24.5], [21.0]), ([11.5], [21.0])]
 
 
+def test_posetrack17_points_that_differ_are_read_as_those_that_are_alike(tmp_path: Path) -> None:
+    content = json.loads(next(iter(sample_of("posetrack17").files.values())))
+    alike = frames(read_json(tmp_path, content))
+    for entry in content["annolist"]:
+        for person in entry["annorect"]:
+            for number, point in enumerate(person["annopoints"][0]["point"]):
+                point |= {"own": ["a"]} if number % 2 else {"x": point["x"][0]}
+    for frame, expected in zip(frames(read_json(tmp_path, content)), alike, strict=True):
+        np.testing.assert_array_equal(frame.keypoints, expected.keypoints)
+        np.testing.assert_array_equal(frame.scores, expected.scores)
+
+
 def test_posetrack17_as_other_tools_nest_it(tmp_path: Path) -> None:
     person = {"annopoints": {"point": {"id": 0, "x": 3, "y": 4}}, "track_id": 1}
     entries = [{"image": {"name": "b/000000.jpg"}, "annorect": person}, {"image": [{"name": "b/000001.jpg"}]}]

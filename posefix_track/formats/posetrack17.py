@@ -4,7 +4,7 @@ File format: poseval's README. Joints have numbers and may be left out; images a
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from itertools import compress
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from posefix_track.formats.rows import FrameRows, JointNames, Person, optional_i
 from posefix_track.formats.source import Format, Options, Source
 from posefix_track.keypoints import POSETRACK_17
 
+_NEEDED = frozenset(("id", "x", "y"))
 _JOINTS = frozenset(range(len(POSETRACK_17)))
 
 
@@ -79,23 +80,46 @@ def _person(text: NumberText, record: Mapping[str, Any], points: list[Any], wher
     keypoints = np.full((len(POSETRACK_17), 2), -1, np.int32)
     scores = np.full(len(POSETRACK_17), -1, np.int32)
     place = f"{where}.annopoints.point"
-    for i, point in enumerate(points):
-        text.record(point, f"{place}[{i}]", "id", "x", "y")
-    joints = _joints(text, points, place)
-    keypoints[joints] = np.stack([_column(text, points, key, place) for key in ("x", "y")], axis=1)
-    scored = ["score" in point for point in points]
-    scores[joints[scored]] = _column(text, [*compress(points, scored)], "score", place)
+    columns = _alike(points) or _one_by_one(text, points, place)
+    joints = _joints(text, columns["id"], place)
+    keypoints[joints] = np.stack([columns["x"], columns["y"]], axis=1)
+    scores[joints] = columns.get("score", -1)
     single: dict[str, Any] = {key: _single(record[key]) for key in ("score", "track_id") if key in record}
     track_id = optional_id(text, single, "track_id", where)
     return Person(where, keypoints, _if_any(scores), optional_score(text, single, "score", where), track_id)
+
+
+def _alike(points: list[Any]) -> dict[str, Ordinals] | None:
+    """Ordinals [n] by key, where all points have the same keys, and nothing but numbers in lists of one."""
+    keys = [*map(tuple, points)] if set(map(type, points)) == {dict} else []
+    if not keys or not {*keys[0]} >= _NEEDED or keys.count(keys[0]) < len(keys):
+        return None
+    lists = [*chain.from_iterable(map(dict.values, points))]
+    if not set(map(type, lists)) <= {list, range} or set(map(len, lists)) != {1}:
+        return None
+    numbers = [*chain.from_iterable(lists)]
+    if set(map(type, numbers)) != {int}:
+        return None
+    return dict(zip(keys[0], np.array(numbers, np.int32).reshape(len(points), -1).T, strict=True))
+
+
+def _one_by_one(text: NumberText, points: list[Any], where: str) -> dict[str, Ordinals]:
+    for i, point in enumerate(points):
+        text.record(point, f"{where}[{i}]", *sorted(_NEEDED))
+    scored = ["score" in point for point in points]
+    columns = {key: _column(text, points, key, where) for key in _NEEDED} | {
+        "score": np.full(len(points), -1, np.int32)
+    }
+    columns["score"][scored] = _column(text, [*compress(points, scored)], "score", where)
+    return columns
 
 
 def _column(text: NumberText, points: list[Any], key: str, where: str) -> Ordinals:
     return text.ordinals([_single(point[key]) for point in points], f"{where}.{key}")
 
 
-def _joints(text: NumberText, points: list[Any], where: str) -> Ordinals:
-    joints = text.values[_column(text, points, "id", where)]
+def _joints(text: NumberText, ordinals: Ordinals, where: str) -> Ordinals:
+    joints = text.values[ordinals]
     found = joints.tolist()
     if not _JOINTS.issuperset(found) or len({*found}) < len(found):
         listed = ", ".join(f"{joint:g}" for joint in found)[:100]
