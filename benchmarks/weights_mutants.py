@@ -8,6 +8,7 @@ where a file did anything else; it is kept in the folder that is named. A crash 
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -119,6 +120,8 @@ def main() -> int:
             wrong += 1
             print(f"{path}: {what}: {came_to}", flush=True)
     print(f"{dict(found)} in {time.monotonic() - start:.0f} s; {wrong} wrong")
+    if not wrong:
+        shutil.rmtree(folder)
     return int(wrong > 0)
 
 
