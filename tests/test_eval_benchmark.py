@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from eval.__main__ import main
@@ -21,31 +19,15 @@ from eval.posetrack_read import read_posetrack
 from posefix_track.errors import InputError, ResourceError, UsageError
 from posefix_track.formats import read_poses
 from posefix_track.keypoints import POSETRACK_18
-from posefix_track.network import NetworkConfig, PoseFix
 from posefix_track.refiner import PoseRefiner
-from posefix_track.weights import Weights
+from tests.shift_engine import LOADED, ShiftEngine
 
 SETTINGS = Settings(sequences=2, frames=9, people=2, seed=3)
 
 
-@dataclass
-class ShiftEngine:
-    """Moves every joint to the right by some crop pixels and is sure of it."""
-
-    shift: float
-    max_batch: int = 16
-    name: str = "shift"
-
-    def __call__(
-        self, images: npt.NDArray[np.uint8], keypoints: npt.NDArray[np.float32], present: npt.NDArray[np.bool_]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        expected = np.broadcast_to(np.float32([0.9, 0.1]), (*present.shape, 2))
-        return keypoints + np.float32([self.shift, 0]), expected
-
-
 def refiner(shift: float) -> PoseRefiner:
-    weights = Weights(PoseFix(NetworkConfig(input_size=(64, 64), confidence=True)), {}, "0" * 64)
-    return PoseRefiner(weights, keypoints=POSETRACK_18, engine=ShiftEngine(shift), flip=False)
+    engine = ShiftEngine((shift, 0), expected=(0.9, 0.1), max_batch=16)
+    return PoseRefiner(LOADED, keypoints=POSETRACK_18, engine=engine, flip=False)
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +217,6 @@ def test_unfinished_benchmark_is_refused(tmp_path: Path) -> None:
 
 
 def test_poses_of_other_joints_are_refused(benchmark_folder: Path) -> None:
-    weights = Weights(PoseFix(NetworkConfig(input_size=(64, 64), confidence=True)), {}, "0" * 64)
-    other = PoseRefiner(weights, keypoints="coco17", engine=ShiftEngine(0))
+    other = PoseRefiner(LOADED, keypoints="coco17", engine=ShiftEngine())
     with pytest.raises(InputError, match="posetrack18, not of coco17"):
         run_benchmark(benchmark_folder, other, "coco", ["weak"])

@@ -20,7 +20,8 @@ from posefix_track.refiner import PoseRefiner
 from posefix_track.report import Report
 from posefix_track.video import open_source
 from tests.format_samples import FLAT
-from tests.test_refine import IMAGE, LOADED, ShiftEngine, image_folder, people
+from tests.shift_engine import LOADED, ShiftEngine
+from tests.test_refine import IMAGE, image_folder, people
 
 REFINER_BATCH = 64
 

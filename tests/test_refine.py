@@ -1,6 +1,5 @@
 """The main path with stand-in engines: what goes in comes out, and only what should move moves."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,35 +12,12 @@ from hypothesis import strategies as st
 from posefix_track.errors import InputError
 from posefix_track.frames import Frame
 from posefix_track.keypoints import BODY_25, COCO_17, UNION_19
-from posefix_track.network import NetworkConfig, PoseFix
 from posefix_track.poses import FramePoses, PoseSequence
 from posefix_track.refine import Options, refine_sequence
 from posefix_track.refiner import PoseRefiner
 from posefix_track.report import Report
 from posefix_track.video import open_source
-from posefix_track.weights import Weights
-
-CONFIG = NetworkConfig(input_size=(64, 64), confidence=True)
-LOADED = Weights(PoseFix(CONFIG), {}, "0" * 64)
-
-
-@dataclass
-class ShiftEngine:
-    """Moves every joint by a fixed number of crop pixels, and expects given similarities."""
-
-    shift: tuple[float, float] = (0.0, 0.0)
-    expected: tuple[float, float] = (0.95, 0.3)
-    max_batch: int = 4
-    name: str = "shift"
-    calls: int = 0
-
-    def __call__(
-        self, images: npt.NDArray[np.uint8], keypoints: npt.NDArray[np.float32], present: npt.NDArray[np.bool_]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        self.calls += 1
-        assert len(images) == len(keypoints) == len(present) <= self.max_batch
-        expected = np.broadcast_to(np.float32(self.expected), (*present.shape, 2))
-        return keypoints + np.float32(self.shift), expected
+from tests.shift_engine import LOADED, ShiftEngine
 
 
 def refiner(engine: ShiftEngine, **options: object) -> PoseRefiner:

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from posefix_track.error_classes import ERROR_CLASSES, GOOD, INVERSION, JITTER, MISS, SWAP
 from posefix_track.keypoints import COCO_17, KEYPOINT_SETS, POSETRACK_18, UNION_19, KeypointSet
 from posefix_track.synthesis import People, similarity_distance, status_probabilities, synthesise
+from tests.distributions import same_distribution
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "posefix_reference" / "synthesis.npz"
 AREA = 31457.0  # of a 3:4 box in a 192 x 256 crop that is padded by 1.25
@@ -263,24 +263,10 @@ def test_synthesis_has_the_recorded_statistics(person: str) -> None:
     p_values = []
     for joint in joints:
         ours = [(drawn[:, joint] == status).sum() for status in range(5)]
-        p_values.append(_same_distribution(np.array(ours), golden["status_count"][joint, order]))
+        p_values.append(same_distribution(np.array(ours), golden["status_count"][joint, order]))
         for status in range(5):
             histogram, _ = np.histogram(ks[drawn[:, joint] == status, joint], golden["ks_edges"])
-            p_values.append(_same_distribution(histogram, golden["ks_hist"][joint, order[status]]))
+            p_values.append(same_distribution(histogram, golden["ks_hist"][joint, order[status]]))
     # Some hundred tests with a fixed seed.
     assert min(p_values) > 1e-4
     assert np.mean(p_values) > 0.3
-
-
-def _same_distribution(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """p-value of a chi-square test; neighbouring bins are merged until they hold 20 draws."""
-    columns, held = [], np.zeros(2)
-    for pair in np.stack([ours, theirs], -1):
-        held = held + pair
-        if held.sum() >= 20 * (1 + theirs.sum() / max(ours.sum(), 1)):
-            columns.append(held)
-            held = np.zeros(2)
-    if len(columns) < 2:
-        return 1.0
-    columns[-1] = columns[-1] + held
-    return float(stats.chi2_contingency(np.array(columns).T).pvalue)

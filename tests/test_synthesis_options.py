@@ -9,6 +9,7 @@ from benchmarks.synthesis_reference import Anchors, place, status_probabilities_
 from posefix_track.error_classes import ERROR_CLASSES, GOOD, INVERSION, SWAP
 from posefix_track.keypoints import COCO_17
 from posefix_track.synthesis import People, SynthesisRules, similarity_distance, status_probabilities, synthesise
+from tests.distributions import same_distribution
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "posefix_reference" / "synthesis.npz"
 CLEAN, AS_RELEASED = SynthesisRules(), SynthesisRules(corrupted_partners=True, first_swapped_partner_repels=True)
@@ -32,20 +33,6 @@ def always(status: int, count: int) -> np.ndarray:
     return np.repeat(np.repeat(np.eye(5)[None, None, status], 17, 1), count, 0)
 
 
-def p_value(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Of a chi-square test; neighbouring bins are merged until they hold 30 draws."""
-    columns, held = [], np.zeros(2)
-    for pair in np.stack([ours, theirs], -1):
-        held = held + pair
-        if held.sum() >= 30 * (1 + theirs.sum() / max(ours.sum(), 1)):
-            columns.append(held)
-            held = np.zeros(2)
-    if len(columns) < 2:
-        return 1.0
-    columns[-1] = columns[-1] + held
-    return float(stats.chi2_contingency(np.array(columns).T).pvalue)
-
-
 def test_the_plain_reference_has_the_same_probabilities() -> None:
     people = random_people(30, np.random.default_rng(0))
     fast = status_probabilities(COCO_17, people.labelled.sum(1), people.near_labelled.any(2).sum(1))
@@ -65,7 +52,7 @@ def test_poses_are_distributed_as_the_plain_reference_has_them(rules: SynthesisR
     fast, status = synthesise(many, COCO_17, np.random.default_rng(2), rules=rules)
     # The 680 joints of the reference together, and each coordinate on its own.
     counts = [np.bincount(s.ravel() + 1, minlength=6) for s in (slow_status, status)]
-    p_values = [p_value(counts[0], counts[1])]
+    p_values = [same_distribution(counts[0], counts[1], 30)]
     for joint in range(17):
         p_values += [stats.ks_2samp(slow[:, joint, axis], fast[:, joint, axis]).pvalue for axis in (0, 1)]
     assert min(p_values) > 1e-4  # 35 tests with fixed seeds
@@ -142,13 +129,13 @@ def test_with_its_quirks_every_joint_has_the_recorded_statistics(person: str) ->
     for joint in range(17):
         ours = np.array([(drawn[:, joint] == status).sum() for status in range(5)])
         order = [list(golden["status_names"]).index(name) for name in ERROR_CLASSES]
-        p_values.append(p_value(ours, golden["status_count"][joint, order]))
+        p_values.append(same_distribution(ours, golden["status_count"][joint, order], 30))
         for status, theirs in enumerate(order):
             rows = drawn[:, joint] == status
             histogram, _ = np.histogram(similarity[rows, joint], golden["ks_edges"])
-            p_values.append(p_value(histogram, golden["ks_hist"][joint, theirs]))
+            p_values.append(same_distribution(histogram, golden["ks_hist"][joint, theirs], 30))
             types = np.bincount(nearest[rows, joint], minlength=4)
-            p_values.append(p_value(types, golden["nearest_working"][joint, theirs]))
+            p_values.append(same_distribution(types, golden["nearest_working"][joint, theirs], 30))
     # 187 tests a person with a fixed seed.
     assert min(p_values) > 1e-4
     assert np.mean(p_values) > 0.4
