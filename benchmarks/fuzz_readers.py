@@ -213,7 +213,8 @@ def add(total: Findings, more: Findings) -> None:
 def summary(found: Findings, seconds: float) -> str:
     """One line about all executions so far."""
     count = found.outcomes.total()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Workers that have ended count, too.
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     return (
         f"{count} executions: {found.count('accepted')} read and written back, {found.count('refused')} refused,"
         f" {found.count('failed')} failed ({len(found.failures)} different); slowest {found.slowest * 1e3:.0f} ms,"
