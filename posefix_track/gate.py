@@ -30,7 +30,7 @@ class Gate:
 
     margin: float = 0.0
     width: float = 0.1
-    slope: float = 0.12
+    slope: float = 0.09
 
     def __post_init__(self) -> None:
         if not (self.width >= 0 and self.slope >= 0 and abs(self.margin) <= 1):
