@@ -14,9 +14,9 @@ from posefix_track.refiner import PoseRefiner
 
 GATES = tuple(
     Gate(margin, width, slope)
-    for slope in (0.0, 0.09, 0.2)
-    for width in (0.0, 0.05, 0.1)
-    for margin in (-0.1, 0.0, 0.03)
+    for slope in (0.0, 0.08, 0.2)
+    for width in (0.0, 0.05, 0.08)
+    for margin in (-0.1, 0.0, 0.02)
 )
 
 
