@@ -85,13 +85,6 @@ def test_flip_average_cancels_a_shift_that_does_not_mirror() -> None:
     np.testing.assert_array_equal(result.keypoints, poses)
 
 
-def test_where_both_flips_mean_different_places_one_is_taken_and_not_the_middle() -> None:
-    poses = people(2)
-    flipped = refiner(ShiftEngine(shift=(20, 0)), flip=True)(IMAGE, poses)
-    plain = refiner(ShiftEngine(shift=(20, 0)))(IMAGE, poses)
-    np.testing.assert_allclose(flipped.keypoints, plain.keypoints, atol=1e-3)  # both expect the same: the plain one
-
-
 def test_scores_may_come_as_third_column() -> None:
     poses = np.concatenate([people(2), np.ones((2, 17, 1), np.float32)], -1)
     poses[0, 0, 2] = 0
