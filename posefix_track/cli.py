@@ -140,7 +140,8 @@ def _add_output_options(group: "argparse._ArgumentGroup") -> None:
     )
     group.add_argument("--compare", action="store_true", help="overlay video shows input and refined side by side")
     group.add_argument("--scores", choices=["keep", "refined"], default="keep",
-                       help="joint scores: the tracker's, or the expected keypoint similarity")  # fmt: skip
+                       help="scores: the tracker's, or the expected keypoint similarity of each joint, and each"
+                       " person's score times its mean")  # fmt: skip
     group.add_argument("--drop-below", type=_share, metavar="S",
                        help="leave out joints with less expected similarity, 0 to 1")  # fmt: skip
     group.add_argument("--oks-nms", type=float, metavar="OKS",

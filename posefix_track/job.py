@@ -173,13 +173,18 @@ def _read(job: Job, source: FrameSource) -> PoseFile:
 def _check_options(job: Job, pose_file: PoseFile) -> None:
     if job.oks_nms is not None:
         check_suppressible(pose_file)
-    if job.options.scores == "refined" and all(f.scores is None for s in pose_file.sequences for f in s.frames):
-        raise UsageError(f"{job.poses} has no joint scores to replace; leave out --scores refined")
+    if job.options.scores == "refined" and not _has_scores(pose_file):
+        raise UsageError(f"{job.poses} has no scores to replace; leave out --scores refined")
     if job.options.drop_below is not None and not pose_file.can_drop_joints:
         raise UsageError(
             f"{job.poses}: {pose_file.format} lists only joints that are there, so none can be dropped in its place;"
             " convert the file first (posefix-track convert --to posetrack18)"
         )
+
+
+def _has_scores(pose_file: PoseFile) -> bool:
+    frames = (frame for sequence in pose_file.sequences for frame in sequence.frames)
+    return any(frame.scores is not None or frame.person_scores is not None for frame in frames)
 
 
 def _refiner(job: Job, pose_file: PoseFile, report: Report) -> PoseRefiner:

@@ -58,9 +58,13 @@ class FramePoses:
         """bool [N, K]: finite, not exactly (0, 0), and of a positive score where there are scores."""
         return present_joints(self.keypoints, self.scores)
 
-    def with_keypoints(self, keypoints: Float, scores: Float | None = None) -> "FramePoses":
-        """The same people with other coordinates, and other joint scores where given."""
-        return replace(self, keypoints=keypoints, scores=self.scores if scores is None else scores)
+    def with_keypoints(
+        self, keypoints: Float, scores: Float | None = None, person_scores: Float | None = None
+    ) -> "FramePoses":
+        """The same people with other coordinates, and other joint scores and person scores where given."""
+        scores = self.scores if scores is None else scores
+        person_scores = self.person_scores if person_scores is None else person_scores
+        return replace(self, keypoints=keypoints, scores=scores, person_scores=person_scores)
 
 
 @dataclass(frozen=True)

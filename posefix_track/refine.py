@@ -13,7 +13,7 @@ from posefix_track.batching import in_batches
 from posefix_track.errors import InputError, ResourceError
 from posefix_track.frames import Frame, FrameSource
 from posefix_track.pairing import Pair, Pairing
-from posefix_track.poses import Bool, FramePoses, PoseSequence
+from posefix_track.poses import Bool, Float, FramePoses, PoseSequence
 from posefix_track.refiner import PoseRefiner, Prepared, RefinedPoses
 from posefix_track.report import OUTSIDE_RANGE, Report
 
@@ -32,7 +32,9 @@ class Options:
 
     Attributes:
         frames: first and last frame to refine, 0-based and inclusive; others pass through. None for all.
-        scores: "keep" the tracker's joint scores, or write the "refined" joints' expected keypoint similarity.
+        scores: "keep" the tracker's scores, or write those of the "refined" joints: a joint's score is then its
+            expected keypoint similarity, and a person's is the tracker's times the mean of that over the joints that
+            the network has judged. Where there are none, or the person's score is not above 0, it stays.
         drop_below: joints whose expected keypoint similarity is below this become absent; None keeps all.
         max_missing: share of frames with poses that may lack their picture before the run is refused.
         max_latency: frames whose people may wait for each other.
@@ -237,14 +239,16 @@ def _prepared(
 
 def finished(before: FramePoses, result: RefinedPoses, options: Options) -> FramePoses:
     """The poses to write: refined coordinates, with the scores and without the joints that ``options`` say."""
-    keypoints, scores = result.keypoints, before.scores
-    if options.scores == "refined" and scores is not None:
-        scores = np.where(_judged(before, result), result.expected_ks, scores).astype(np.float32)
+    keypoints, scores, person_scores = result.keypoints, before.scores, before.person_scores
+    if options.scores == "refined":
+        judged = _judged(before, result)
+        scores = None if scores is None else np.where(judged, result.expected_ks, scores).astype(np.float32)
+        person_scores = None if person_scores is None else _lessened(person_scores, result.expected_ks, judged)
     if options.drop_below is not None:
         doubtful = _doubtful(before, result, options.drop_below)
         keypoints = np.where(doubtful[..., None], np.float32(0), keypoints)
         scores = None if scores is None else np.where(doubtful, np.float32(0), scores)
-    return before.with_keypoints(keypoints, scores)
+    return before.with_keypoints(keypoints, scores, person_scores)
 
 
 def count_result(before: FramePoses, result: RefinedPoses, options: Options, report: Report) -> None:
@@ -257,6 +261,14 @@ def count_result(before: FramePoses, result: RefinedPoses, options: Options, rep
 def _judged(before: FramePoses, result: RefinedPoses) -> Bool:
     """bool [N, K]: joints with a place, of which the network has said what similarity to expect."""
     return np.asarray(np.isfinite(result.expected_ks) & (before.present | result.refined))
+
+
+def _lessened(scores: Float, expected_ks: Float, judged: Bool) -> Float:
+    """float32 [N]: ``scores`` times the mean of ``expected_ks`` [N, K] over the joints that are ``judged`` [N, K]."""
+    mean = np.where(judged, expected_ks, 0).sum(1, dtype=np.float64) / np.maximum(judged.sum(1), 1)
+    # A share of a negative score, such as a logit, would be more than the score.
+    known = judged.any(1) & (scores > 0) & np.isfinite(scores)
+    return np.asarray(scores * np.where(known, mean, 1), np.float32)
 
 
 def _doubtful(before: FramePoses, result: RefinedPoses, least: float) -> Bool:

@@ -114,6 +114,19 @@ def test_unchanged_poses_give_the_same_bytes(name: str, tmp_path: Path) -> None:
     assert (tmp_path / "out.h5").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {"deeplabcut_h5"}))
+def test_person_scores_of_sleap_change_where_they_stand(name: str, tmp_path: Path) -> None:
+    path = FILES[name](tmp_path)
+    poses = read_poses(path)
+    (sequence,) = poses.sequences
+    half = [replace(f, person_scores=f.person_scores * np.float32([0.5, 1])[: len(f)]) for f in sequence.frames]
+    poses.write(tmp_path / "out.h5", [replace(sequence, frames=tuple(half))])
+    (after,) = read_poses(tmp_path / "out.h5").sequences
+    assert [frame.person_scores.tolist() for frame in after.frames] == [[0.375], [0.375, 0.75]]
+    before, now = content(path), content(tmp_path / "out.h5")
+    assert {key for key in before if before[key] != now[key]} == {"instance_scores"}
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_only_coordinates_change(name: str, tmp_path: Path) -> None:
     path = FILES[name](tmp_path)

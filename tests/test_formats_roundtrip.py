@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posefix_track.errors import InputError
 from posefix_track.formats import PoseFile, read_poses
 from posefix_track.poses import FramePoses, PoseSequence
 from tests.format_samples import (
@@ -28,6 +29,10 @@ from tests.format_samples import (
     sample_of,
 )
 
+# These, the ones without a place for it, and those whose samples leave it out, have no score of a person.
+WITHOUT_PERSON_SCORES = {
+    "openpose", "alphapose_cmu", "alphapose_open", "mediapipe", "deeplabcut", "mmpose_image", "posetrack21",
+}  # fmt: skip
 # DeepLabCut has a column for each individual, so it cannot hold any scene.
 EXACT_FORMATS = sorted(set(BUILDERS) - NORMALISED - {"deeplabcut"})
 
@@ -119,6 +124,8 @@ def assert_same_people(poses: PoseFile, scene: Scene, has_ids: bool) -> None:
             np.testing.assert_array_equal(frame.keypoints[i], np.stack([xs, ys], axis=-1))
             np.testing.assert_array_equal(frame.scores[i], scores)
             assert (frame.track_ids[i] if has_ids else frame.track_ids) == (human.track_id if has_ids else None)
+            if frame.person_scores is not None:
+                assert frame.person_scores[i] == as_float32([human.score])
 
 
 def with_moved_joint(poses: PoseFile, xy: tuple[float, float]) -> list[PoseSequence]:
@@ -199,3 +206,61 @@ def test_changed_joint_scores_are_written(name: str, tmp_path: Path) -> None:
     for frame, wanted in zip(frames_of(after), (f for s in refined for f in s.frames), strict=True):
         np.testing.assert_array_equal(frame.scores, wanted.scores)
         np.testing.assert_array_equal(frame.keypoints, wanted.keypoints)
+
+
+def with_person_scores(poses: PoseFile, new: Callable[[np.ndarray], np.ndarray]) -> list[PoseSequence]:
+    """All sequences with what ``new`` makes of each frame's person scores."""
+    return [
+        replace(s, frames=tuple(f.with_keypoints(f.keypoints, person_scores=new(f.person_scores)) for f in s.frames))
+        for s in poses.sequences
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_PERSON_SCORES))
+def test_person_scores_need_a_place_in_the_file(name: str, tmp_path: Path) -> None:
+    poses = read_back(sample_of(name), tmp_path)
+    assert all(frame.person_scores is None for frame in frames_of(poses))
+    scored = [replace(s, frames=tuple(replace(f, person_scores=np.ones(len(f), np.float32)) for f in s.frames))
+              for s in poses.sequences]  # fmt: skip
+    with pytest.raises(InputError, match="the refined poses have person scores, but the file has no place for them"):
+        poses.write(tmp_path / "out", scored)
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - WITHOUT_PERSON_SCORES))
+@settings(max_examples=8, deadline=None)
+@given(score=st.floats(0, 1, width=32))
+def test_a_changed_person_score_is_all_that_changes(name: str, score: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sample = sample_of(name)
+        before = read_back(sample, Path(folder))
+        refined = with_person_scores(before, lambda old: np.append(old[:-1], np.float32(score))[: len(old)])
+        before.write(Path(folder) / "out", refined)
+        after = read_poses(Path(folder) / "out", format=sample.format, **sample.options)
+        for frame, wanted in zip(frames_of(after), (f for s in refined for f in s.frames), strict=True):
+            # Scores have 4 decimals.
+            np.testing.assert_allclose(frame.person_scores, wanted.person_scores, rtol=0, atol=0.000051)
+        frames = sum(len(frame) > 0 for frame in frames_of(before))
+        assert changed_numbers(before, after) == (0 if score == 0.5 else frames)
+
+
+@pytest.mark.parametrize("name", sorted(set(EXACT_FORMATS) - WITHOUT_PERSON_SCORES))
+@settings(max_examples=10, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 2**32), new=st.sampled_from([0.25, 0.5, 0.0625, 7.0]))
+def test_person_scores_are_written_in_their_place_of_any_scene(
+    name: str, data: st.DataObject, seed: int, new: float
+) -> None:
+    """Splicing compared with replacing the numbers one by one; the new ones need no rounding."""
+    with tempfile.TemporaryDirectory() as folder:
+        sample = BUILDERS[name](data.draw(scenes(JOINTS.get(name, 17))), messy_dump(seed))
+        if not sample.files:
+            return
+        poses = read_back(sample, Path(folder))
+        if any(frame.person_scores is None for frame in frames_of(poses)):
+            return
+        changed: list[dict[int, bytes]] = [{} for _ in poses.texts]
+        for cells in (cells for sequence in poses.cells for cells in sequence):
+            found = [] if cells.person_scores is None else cells.person_scores.tolist()
+            changed[cells.text] |= {n: repr(new).encode() for n in found if poses.texts[cells.text].values[n] != new}
+        poses.write(Path(folder) / "out", with_person_scores(poses, lambda scores: np.full_like(scores, new)))
+        expected = {text.path.name: text.replaced(own) for text, own in zip(poses.texts, changed, strict=True)}
+        assert written(poses, Path(folder) / "out") == expected

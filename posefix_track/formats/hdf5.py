@@ -137,6 +137,8 @@ class Hdf5PoseFile(PoseFile):
             raise InputError(f"refined {new!r} does not have the people and joints of {old!r} in the file")
         if old.scores is None and new.scores is not None:
             raise InputError(f"{self.path}: the refined poses have joint scores, but the file has no place for them")
+        if old.person_scores is None and new.person_scores is not None:
+            raise InputError(f"{self.path}: the refined poses have person scores, but the file has no place for them")
 
 
 def changed_values(stored: Floats, new: npt.NDArray[np.float32], gone: npt.NDArray[np.bool_]) -> Floats:

@@ -87,11 +87,15 @@ class NumberText:
             raise self.error(where, f"expected a list of numbers, but it holds {_kind(odd)}")
         return np.fromiter(value, np.int32, len(value))
 
-    def number(self, value: Any, where: str) -> float:
-        """The value of one number. Raises InputError for anything else."""
+    def ordinal(self, value: Any, where: str) -> int:
+        """The ordinal of one number. Raises InputError for anything else."""
         if type(value) is not int:
             raise self.error(where, f"expected a number, got {_kind(value)}")
-        token = self.token(value)
+        return value
+
+    def number(self, value: Any, where: str) -> float:
+        """The value of one number. Raises InputError for anything else."""
+        token = self.token(self.ordinal(value, where))
         return np.nan if token in (b"null", b"") else float(token)
 
     def index(self, value: Any, where: str) -> int:

@@ -73,7 +73,7 @@ class PoseFile:
         return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def write(self, output: Path, refined: Sequence[PoseSequence]) -> None:
-        """Writes the same file or folder with the coordinates and joint scores of ``refined``.
+        """Writes the same file or folder with the coordinates and scores of ``refined``.
 
         Numbers whose float32 value is as it was read keep their bytes, as does everything else. Changed coordinates
         have as many decimals as the file uses, at least 2 (6 significant digits where it is normalised). A joint

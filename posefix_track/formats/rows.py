@@ -20,7 +20,7 @@ _SAME_SET_SHARE = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One person of one frame: ordinals of the coordinates [K, 2] and of the joint scores [K], and who it is.
+    """One person of one frame: ordinals of coordinates [K, 2], joint scores [K] and its own score, and who it is.
 
     -1 stands for a number that the file leaves out.
     """
@@ -28,7 +28,7 @@ class Person:
     where: str
     keypoints: Ordinals
     scores: Ordinals | None = None
-    person_score: float | None = None
+    person_score: int | None = None
     track_id: Hashable = None
 
 
@@ -75,9 +75,9 @@ def nested_joints(text: NumberText, value: Any, where: str, *, with_scores: bool
     return text.ordinals([number for joint in joints for number in joint], where).reshape(len(joints), max(lengths))
 
 
-def optional_score(text: NumberText, record: Mapping[str, Any], key: str, where: str) -> float | None:
-    """A person's score, where there is one."""
-    return text.number(record[key], f"{where}.{key}") if key in record else None
+def optional_score(text: NumberText, record: Mapping[str, Any], key: str, where: str) -> int | None:
+    """The ordinal of a person's score, where there is one."""
+    return text.ordinal(record[key], f"{where}.{key}") if key in record else None
 
 
 def optional_id(text: NumberText, record: Mapping[str, Any], key: str, where: str) -> Hashable:
@@ -178,16 +178,17 @@ class _Columns:
         values, people = self.texts[rows.text].values, rows.people
         keypoints = np.array([p.keypoints for p in people], dtype=np.int32).reshape(len(people), self.joints, 2)
         scores = self._score_ordinals(people) if self.scores else None
+        person_scores = _person_score_ordinals(people) if self.person_scores else None
         frame = FramePoses(
             keypoints=_float32(_known(values, keypoints) * self.scale),
             frame_index=rows.frame_index,
             image_name=rows.image_name,
             # A person without joint scores among others that have them: nothing speaks against its joints.
             scores=None if scores is None else _float32(np.where(scores < 0, 1.0, values[scores])),
-            person_scores=_float32(_person_scores(people)) if self.person_scores else None,
+            person_scores=None if person_scores is None else _known(values, person_scores),
             track_ids=tuple(p.track_id for p in people) if self.track_ids else None,
         )
-        cells = Cells(rows.text, keypoints, scores)
+        cells = Cells(rows.text, keypoints, scores, person_scores)
         # A large file's people are taken apart one frame after the other: both forms of all would not fit.
         people.clear()
         return frame, cells
@@ -203,8 +204,8 @@ def _known(values: npt.NDArray[np.float32], ordinals: Ordinals) -> npt.NDArray[n
     return np.where(ordinals < 0, np.float32(np.nan), values[ordinals])
 
 
-def _person_scores(people: Sequence[Person]) -> npt.NDArray[np.float64]:
-    return np.array([np.nan if p.person_score is None else p.person_score for p in people], dtype=np.float64)
+def _person_score_ordinals(people: Sequence[Person]) -> Ordinals:
+    return np.array([-1 if p.person_score is None else p.person_score for p in people], dtype=np.int32)
 
 
 def _float32(values: npt.NDArray[np.floating[Any]]) -> Float:

@@ -67,7 +67,7 @@ def _add(people: TablePeople, places: dict[int, int], table: Table, columns: _Co
         np.array([places.setdefault(number, len(places)) for number in numbers]),
         table.numbers(columns.of_nodes("x", "y")).reshape(count, nodes, 2),
         table.numbers(columns.of_nodes("score")) if columns.has_scores else np.full((count, nodes), -1, np.int32),
-        table.text.values[person_scores],
+        person_scores,
         table.scalars(columns.index["track"], "track") if "track" in columns.index else [None] * count,
     )
 

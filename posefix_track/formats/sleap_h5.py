@@ -54,11 +54,8 @@ def _read(source: Source, options: Options) -> PoseFile:
     numbers = np.flatnonzero(found.any(0)).tolist()
     frames = tuple(_frame(tracks, names, number, np.flatnonzero(found[:, number])) for number in numbers)
     rows = [(np.flatnonzero(found[:, number]), number) for number in numbers]
-    datasets = tuple(name for name in ("tracks", "point_scores") if name in arrays)
-    place = partial(_place, rows, order)
-    return Hdf5PoseFile(
-        "sleap_h5", source.path, (PoseSequence(known, frames),), source.texts, (), datasets=datasets, place=place
-    )
+    sequences, place = (PoseSequence(known, frames),), partial(_place, rows, order)
+    return Hdf5PoseFile("sleap_h5", source.path, sequences, source.texts, (), datasets=tuple(arrays), place=place)
 
 
 def _arrays(text: NumberText) -> tuple[dict[str, Any], list[str], list[str], Any]:
@@ -125,6 +122,11 @@ def _place(
     if poses.scores is not None and "point_scores" in views:
         scores = views["point_scores"]
         scores[people, :, number] = changed_values(scores[people, :, number], poses.scores, gone)
+    if poses.person_scores is not None and "instance_scores" in views:
+        persons = views["instance_scores"]
+        persons[people, number] = changed_values(
+            persons[people, number], poses.person_scores, np.zeros(len(poses), bool)
+        )
 
 
 FORMAT = Format("sleap_h5", "SLEAP analysis HDF5 (needs h5py)", "hdf5", _matches, _read)

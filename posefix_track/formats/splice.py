@@ -12,10 +12,12 @@ from posefix_track.errors import InputError
 from posefix_track.formats.number_text import NumberText, Ordinals
 from posefix_track.poses import FramePoses
 
-Column = Literal["keypoints", "scores"]
+ScoreColumn = Literal["scores", "person_scores"]
+Column = Literal["keypoints"] | ScoreColumn
 
 # Whole pixels are too coarse for refined joints, whatever the file has used so far; scores are mostly within [0, 1].
-_LEAST_DECIMALS: dict[Column, int] = {"keypoints": 2, "scores": 4}
+_LEAST_DECIMALS: dict[Column, int] = {"keypoints": 2, "scores": 4, "person_scores": 4}
+_SCORE_NAMES: dict[ScoreColumn, str] = {"scores": "joint scores", "person_scores": "person scores"}
 # All that float64 can hold.
 _MOST_DECIMALS = 15
 # Frames whose numbers are looked up, or written, together.
@@ -32,17 +34,19 @@ class Cells:
         text: which of the pose file's texts holds them.
         keypoints: ordinals [N, K, 2], -1 for a joint that the file leaves out.
         scores: ordinals [N, K], -1 for a joint or person that has none; None where the file has none.
+        person_scores: ordinals [N], -1 for a person that has none; None where the file has none.
     """
 
     text: int
     keypoints: Ordinals
     scores: Ordinals | None
+    person_scores: Ordinals | None = None
 
     @property
     def first(self) -> int:
         """The lowest of the ordinals; -1 where there are none."""
-        columns = [self.keypoints] if self.scores is None else [self.keypoints, self.scores]
-        return int(min((places.min(where=places >= 0, initial=_NO_ORDINAL) for places in columns), default=_NO_ORDINAL))
+        columns = (places for places in (self.keypoints, self.scores, self.person_scores) if places is not None)
+        return int(min(places.min(where=places >= 0, initial=_NO_ORDINAL) for places in columns))
 
 
 @dataclass(frozen=True)
@@ -123,15 +127,25 @@ def _tokens(text: NumberText, entry: Entry, style: Style) -> dict[int, bytes]:
     gone = (after.keypoints == 0).all(-1)
     units = after.keypoints / np.array(style.scale) if style.scale else after.keypoints.astype(np.float64)
     tokens = dict(_written("keypoints", entry, units, moved, gone[..., None], style))
-    if after.scores is not None and after.scores is not before.scores:
-        if before.scores is None or entry.cells.scores is None:
-            raise InputError(f"{text.path}: the refined poses have joint scores, but the file has no place for them")
-        other = _changed(before.scores, after.scores) & (entry.cells.scores >= 0)
-        tokens |= _written("scores", entry, after.scores.astype(np.float64), other, gone, style)
+    tokens |= _score_tokens("scores", text, entry, after, gone, style)
+    tokens |= _score_tokens("person_scores", text, entry, after, np.zeros(len(after), bool), style)
     if style.flagged:
         flags = entry.cells.keypoints[..., 1][gone & moved.any(-1)] + 1
         tokens |= {ordinal: b"0" for ordinal in flags.tolist() if text.values[ordinal] != 0}
     return tokens
+
+
+def _score_tokens(
+    column: ScoreColumn, text: NumberText, entry: Entry, after: FramePoses, gone: npt.NDArray[np.bool_], style: Style
+) -> dict[int, bytes]:
+    old, new, places = (getattr(poses, column) for poses in (entry.before, after, entry.cells))
+    if new is None or new is old:
+        return {}
+    if old is None or places is None:
+        what = _SCORE_NAMES[column]
+        raise InputError(f"{text.path}: the refined poses have {what}, but the file has no place for them")
+    changed = _changed(old, new) & (places >= 0)
+    return dict(_written(column, entry, new.astype(np.float64), changed, gone, style))
 
 
 def _changed(old: npt.NDArray[np.float32], new: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from posefix_track.formats.pose_file import Cells, PoseFile
 from posefix_track.formats.rows import JointNames, chosen_set
 from posefix_track.poses import Float, FramePoses, PoseSequence
 
-_Columns = tuple[Ordinals, Ordinals, Float | None, list[Hashable], npt.NDArray[np.int64]]
+_Columns = tuple[Ordinals, Ordinals, Ordinals | None, list[Hashable], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TablePeople:
     _frame_of: "array[int]" = field(default_factory=lambda: array("q"))
     _keypoints: "array[int]" = field(default_factory=lambda: array("i"))
     _scores: "array[int]" = field(default_factory=lambda: array("i"))
-    _person_scores: "array[float]" = field(default_factory=lambda: array("f"))
+    _person_scores: "array[int]" = field(default_factory=lambda: array("i"))
     _track_ids: list[Hashable] = field(default_factory=list)
 
     def add(
@@ -40,10 +40,10 @@ class TablePeople:
         frame_of: npt.NDArray[np.int64],
         keypoints: Ordinals,
         scores: Ordinals,
-        person_scores: Float | None,
+        person_scores: Ordinals | None,
         track_ids: Sequence[Hashable],
     ) -> None:
-        """P people: places in ``frames`` [P], ordinals [P, K, 2] and [P, K], -1 for no score, scores [P] and ids."""
+        """P people: places in ``frames`` [P], ordinals [P, K, 2], [P, K] (-1 for no score) and [P], and ids."""
         self._frame_of.frombytes(frame_of.astype(np.int64).tobytes())
         self._keypoints.frombytes(keypoints.tobytes())
         self._scores.frombytes(scores.tobytes())
@@ -53,10 +53,11 @@ class TablePeople:
     def pose_file(self, name: str, path: Path, text: NumberText, joints: JointNames) -> PoseFile:
         """A PoseFile of one sequence. Raises InputError when no keypoint set has as many joints."""
         chosen = chosen_set(path, self.joints if self._frame_of else None, joints)
-        places, score_places, persons, ids, frame_of = self._by_frame(len(chosen))
+        places, score_places, person_places, ids, frame_of = self._by_frame(len(chosen))
         bounds = np.searchsorted(frame_of, np.arange(len(self.frames) + 1)).tolist()
         scores = _scores(text, score_places)
-        cells = TableCells(bounds, places, None if scores is None else score_places)
+        persons = None if person_places is None else text.values[person_places]
+        cells = TableCells(bounds, places, None if scores is None else score_places, person_places)
         columns = scores, persons, ids if any(i is not None for i in ids) else None
         sequence = PoseSequence(chosen, tuple(self._framed(text.values[places], columns, bounds)))
         return PoseFile(name, path, (sequence,), (text,), (cells,))
@@ -72,7 +73,7 @@ class TablePeople:
         frame_of = np.frombuffer(self._frame_of, np.int64)
         keypoints = np.frombuffer(self._keypoints, np.int32).reshape(-1, joints, 2)
         scores = np.frombuffer(self._scores, np.int32).reshape(-1, joints)
-        persons = np.frombuffer(self._person_scores, np.float32) if self._person_scores else None
+        persons = np.frombuffer(self._person_scores, np.int32) if self._person_scores else None
         if (np.diff(frame_of) >= 0).all():
             return keypoints, scores, persons, self._track_ids, frame_of
         order = np.argsort(frame_of, kind="stable")
@@ -86,8 +87,10 @@ class TableCells(Sequence[Cells]):
     ``bounds`` are the first people of the frames, and their number; see Cells for the rest.
     """
 
-    def __init__(self, bounds: list[int], keypoints: Ordinals, scores: Ordinals | None) -> None:
-        self._bounds, self._keypoints, self._scores = bounds, keypoints, scores
+    def __init__(
+        self, bounds: list[int], keypoints: Ordinals, scores: Ordinals | None, person_scores: Ordinals | None
+    ) -> None:
+        self._bounds, self._keypoints, self._scores = bounds, keypoints, (scores, person_scores)
 
     def __len__(self) -> int:
         return len(self._bounds) - 1
@@ -98,7 +101,8 @@ class TableCells(Sequence[Cells]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         part = slice(self._bounds[index], self._bounds[index + 1])
-        return Cells(0, self._keypoints[part], None if self._scores is None else self._scores[part])
+        scores, person_scores = (None if column is None else column[part] for column in self._scores)
+        return Cells(0, self._keypoints[part], scores, person_scores)
 
 
 def _scores(text: NumberText, places: Ordinals) -> Float | None:

@@ -79,7 +79,7 @@ def _frame(index: int, text: NumberText, layout: _Layout, frame_index: int | Non
 def _person(text: NumberText, row: Sequence[int], layout: _Layout, where: str) -> Person:
     joints = np.array(row[_BOX_COLUMNS : layout.end], dtype=np.int32).reshape(layout.joints, layout.width)
     extra = list(row[layout.end :])
-    confidence = float(text.values[extra.pop(0)]) if layout.has_confidence and extra else None
+    confidence = extra.pop(0) if layout.has_confidence and extra else None
     track_id = text.scalar(extra[0], where) if layout.has_id and extra else None
     return Person(where, joints[:, :2], joints[:, 2] if layout.width == 3 else None, confidence, track_id)
 
