@@ -79,6 +79,7 @@ class FrameNumbers:
     _shortest_step: float = math.inf
     _regular: bool = True
     _one_to_one: bool = True
+    _drops_unsaid: bool = False
     # Packets [first, end) whose pictures build on damage; the last is open until a sound key frame comes.
     _doubts: list[tuple[int, int]] = field(default_factory=list)
     _last_fault: int = -1
@@ -140,7 +141,9 @@ class FrameNumbers:
         elif is_key and packet > self._last_fault:
             self._close_doubt(packet)
         if self._doubts and self._time is not None and time_seconds is not None and time_seconds <= self._time:
-            return None  # round damage, codecs show pictures too late
+            # Codecs show pictures too late round damage; one that was taken for dropped tells that time stamps lie.
+            self.is_lost |= self._drops_unsaid
+            return None
         step = self._step(time_seconds, [time for time, _ in taken], packet)
         if step is None:
             self.is_lost = True
@@ -164,6 +167,7 @@ class FrameNumbers:
         before = self._time
         lost = self._lost(before, stamps, packet)
         if before is not None and not self._doubts and self._failed_unsaid([before, *stamps]):
+            self._drops_unsaid = True
             self._doubt(packet - len(stamps) + 1)
         if not self._doubts:
             self._learn(before, time, stamps)
