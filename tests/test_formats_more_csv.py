@@ -133,6 +133,20 @@ def test_sleap_columns_may_stand_in_any_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frame.person_scores, np.array([0.9, np.nan], np.float32))
 
 
+def test_sleap_scores_of_people_go_back_to_their_own_lines(tmp_path: Path) -> None:
+    rows = [f"t{i},{number},0.{i}{',0.5,10.25,20' * 7}" for i, number in enumerate((4, 2, 4, 2), start=1)]
+    poses = read_csv(tmp_path, sleap(*rows))
+    (sequence,) = poses.sequences
+    assert [frame.track_ids for frame in sequence.frames] == [("t1", "t3"), ("t2", "t4")]
+    found = np.stack([frame.person_scores for frame in sequence.frames])
+    np.testing.assert_array_equal(found, np.float32([[0.1, 0.3], [0.2, 0.4]]))
+    half = [replace(f, person_scores=f.person_scores * np.float32(0.5)) for f in sequence.frames]
+    poses.write(tmp_path / "out.csv", [replace(sequence, frames=tuple(half))])
+    written = (tmp_path / "out.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[2] for line in written] == ["0.05", "0.1", "0.15", "0.2"]
+    assert [line.split(",")[3:] for line in written] == [row.split(",")[3:] for row in rows]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.stub_run import StubEngine, stub_weights, write_clip
@@ -81,6 +81,7 @@ def test_joints_that_are_dropped_have_lowered_the_score() -> None:
     np.testing.assert_array_equal(after.present, [[False, True]])
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(0, 1) | st.just(np.nan), min_size=4, max_size=4), min_size=1, max_size=4))
 def test_scores_are_those_of_one_person_after_the_other(expected: list[list[float]]) -> None:
     result = judged(expected)
