@@ -121,7 +121,8 @@ class FrameNumbers:
         """No packet follows, though more were announced where ``is_short``."""
         if is_short or self._faults:
             self._hole_before, self._cut = self._packets, True
-            # The latest may be torn, of which decoders that run in threads do not always tell.
+        if self._faults and self.facts.container == "mpegts":
+            # The latest packet may be torn, of which decoders that run in threads do not always tell.
             self._doubt(max(self._packets - 1, 0))
 
     def failed(self) -> None:
