@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import pickle
-import pickletools
 import random
 import sys
 from dataclasses import replace
@@ -13,13 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from posefix_track.convert import convert
 from posefix_track.errors import InputError, PosefixError, UsageError
 from posefix_track.formats import PoseFile, read_poses
-from posefix_track.formats.pickled_names import pickled, pickled_names
 from posefix_track.keypoints import COCO_17
 from posefix_track.new_hdf5 import deeplabcut_h5
 from tests.format_samples import FLAT
@@ -28,10 +24,6 @@ from tests.format_samples_more import NAMES
 h5py = pytest.importorskip("h5py", reason="needs h5py: pip install 'posefix_track[hdf5]'")
 
 XY = np.array(FLAT).reshape(17, 3)
-
-
-def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text() | st.integers(0, 9), inner)
 
 
 def sleap_file(folder: Path, python_axes: bool = False, dims: str = "", **datasets: Any) -> Path:
@@ -173,27 +165,6 @@ def test_deeplabcut_columns_are_read_without_unpickling(protocol: int, tmp_path:
     assert [frame.track_ids for frame in single.frames] == [None, None]
 
 
-class _Canary:
-    """Its pickle creates a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_no_pickle_is_ever_run(protocol: int, tmp_path: Path) -> None:
-    hostile = pickle.dumps([_Canary(tmp_path / "canary")], protocol)
-    with pytest.raises(InputError, match="column names cannot be read"):
-        pickled_names(tmp_path, hostile)
-    assert not (tmp_path / "canary").exists()
-    for damaged in (b"", b"(", b"l.", b"0.", hostile[:-3], pickle.dumps({}), pickle.dumps([1]), None):
-        with pytest.raises(InputError):
-            pickled_names(tmp_path, damaged)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -285,29 +256,6 @@ def test_a_table_of_nobody_is_refused(tmp_path: Path) -> None:
     nobody = replace(read_poses(sleap_file(tmp_path)).sequences[0], frames=())
     with pytest.raises(InputError, match="there is nobody"):
         deeplabcut_h5(nobody, "out.h5")
-
-
-@given(st.recursive(st.none() | st.integers(-(2**31), 2**31) | st.text(), _containers, max_leaves=8))
-def test_own_pickles_are_those_of_python(value: Any) -> None:
-    """Python's disassembler checks the stack; nothing is ever loaded, here neither."""
-    pickletools.dis(pickled(value), out=io.StringIO())
-    operations = pickletools.genops(pickled(value))
-    assert [argument for operation, argument, _ in operations if operation.name in _LEAVES] == _leaves(value)
-
-
-_LEAVES = ("NONE", "INT", "UNICODE")
-
-
-def _leaves(value: Any) -> list[Any]:
-    if not isinstance(value, list | tuple | dict):
-        return [value]
-    parts = [part for pair in value.items() for part in pair] if isinstance(value, dict) else value
-    return [leaf for part in parts for leaf in _leaves(part)]
-
-
-@given(st.lists(st.tuples(st.text(), st.text())))
-def test_own_pickles_of_names_are_read(names: list[tuple[str, str]]) -> None:
-    assert pickled_names(Path("p"), pickled(names)) == names
 
 
 @pytest.mark.parametrize("options", [{}, {"format": "sleap_h5"}])
