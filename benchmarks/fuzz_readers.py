@@ -172,18 +172,33 @@ def _keep_failure(findings: Findings, options: dict[str, Any], victim: Path, kee
         (keep / f"{number}.txt").write_text(f"{victim}\n{findings.failures[where]}")
 
 
+def fuzz_parser(name: str, description: str, executions: int) -> argparse.ArgumentParser:
+    """The options that all fuzzers have."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
+    parser.add_argument("--executions", type=int, default=executions)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--memory-mb", type=int, default=2048, help="address space that a process may have")
+    parser.add_argument("--keep", type=Path, help="folder for the inputs of failures")
+    return parser
+
+
+def limit_memory(megabytes: int) -> None:
+    """Of this process and those that it starts: bounded memory is part of what is claimed."""
+    limit = megabytes << 20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """In memory where there is such a place: every execution writes a file."""
+    shared_memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(dir=shared_memory if shared_memory.is_dir() else None)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz_readers", description="Fuzz the pose readers.")
-    parser.add_argument("--executions", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--memory-mb", type=int, default=2048, help="address space that the process may have")
-    parser.add_argument("--keep", type=Path, help="folder for the inputs of failures")
-    parsed = parser.parse_args(arguments)
-    limit = parsed.memory_mb << 20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    shared_memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared_memory if shared_memory.is_dir() else None) as folder:
+    parsed = fuzz_parser("fuzz_readers", "Fuzz the pose readers.", 100_000).parse_args(arguments)
+    limit_memory(parsed.memory_mb)
+    with scratch_folder() as folder:
         start = time.perf_counter()
         total = Findings()
         step = 10_000

@@ -12,11 +12,9 @@ import ctypes
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -27,7 +25,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fuzz_hdf5_files import damaged, samples, strange
-from benchmarks.fuzz_readers import SECONDS, Findings, Seed, add, details, outcome, summary
+from benchmarks.fuzz_readers import (
+    SECONDS,
+    Findings,
+    Seed,
+    add,
+    details,
+    fuzz_parser,
+    limit_memory,
+    outcome,
+    scratch_folder,
+    summary,
+)
 from posefix_track.errors import PosefixError
 from posefix_track.formats import read_poses
 
@@ -140,20 +149,14 @@ def _worker(first: str, end: str, seed: str, folder: str, keep: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz_readers_hdf5", description="Fuzz HDF5 readers.")
-    parser.add_argument("--executions", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--memory-mb", type=int, default=2048, help="address space that a worker may have")
-    parser.add_argument("--keep", type=Path, help="folder for the inputs of failures")
+    parser = fuzz_parser("fuzz_readers_hdf5", "Fuzz HDF5 readers.", 10_000)
     parser.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
-    limit = parsed.memory_mb << 20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    limit_memory(parsed.memory_mb)
     if parsed.worker:
         _worker(*parsed.worker)
         return 0
-    shared_memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared_memory if shared_memory.is_dir() else None) as folder:
+    with scratch_folder() as folder:
         start = time.perf_counter()
         total = fuzz_hdf5(parsed.executions, parsed.seed, Path(folder), parsed.keep)
         print(summary(total, time.perf_counter() - start))

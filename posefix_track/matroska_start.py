@@ -9,8 +9,6 @@ _SEEK_HEAD, _INFO, _TRACKS, _CUES, _CHAPTERS, _ATTACHMENTS, _TAGS = (
 )  # fmt: skip
 _HEADER, _VOID, _CHECKSUM = 0x1A45DFA3, 0xEC, 0xBF
 _PASSED = (_HEADER, _SEEK_HEAD, _INFO, _TRACKS, _CUES, _CHAPTERS, _ATTACHMENTS, _TAGS, _VOID, _CHECKSUM)
-
-
 # Files have about ten; a hostile one may have billions of empty ones.
 _MOST_ELEMENTS = 1000
 
