@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Hashable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from posefix_track.errors import InputError
-from posefix_track.formats.hdf5 import library
+from posefix_track.errors import InputError, UsageError
+from posefix_track.formats.hdf5_process import missing
 from posefix_track.formats.pickled_names import pickled
 from posefix_track.formats.rounding import rounded_joints
 from posefix_track.new_files import frame_number, person_score, track_id
@@ -16,6 +17,16 @@ from posefix_track.new_tables import SCORER, by_individual, individuals
 from posefix_track.poses import FramePoses, PoseSequence
 
 _COORDS = ("x", "y", "likelihood")
+
+
+def _library(name: str) -> ModuleType:
+    """h5py. Raises UsageError that says how to install it for the file ``name``."""
+    try:
+        import h5py
+    except ImportError:
+        raise UsageError(missing(name)) from None
+    module: ModuleType = h5py
+    return module
 
 
 def sleap_h5(sequence: PoseSequence, name: str) -> dict[str, bytes]:
@@ -33,7 +44,7 @@ def sleap_h5(sequence: PoseSequence, name: str) -> dict[str, bytes]:
             points[track, :, :, number] = np.where(joints[:, 2:] > 0, joints, np.nan).T
             persons[track, number], occupancy[number, track] = person_score(frame, i, joints), 1
     buffer = io.BytesIO()
-    with library(name).File(buffer, "w") as file:
+    with _library(name).File(buffer, "w") as file:
         file["tracks"], file["point_scores"] = points[:, :2], points[:, 2]
         file["instance_scores"], file["track_occupancy"] = persons, occupancy
         # sleap-io opens no file without them, and what they were is not known.
@@ -64,7 +75,7 @@ def deeplabcut_h5(sequence: PoseSequence, name: str) -> dict[str, bytes]:
     columns = [(SCORER, person, part, coord) for person in people for part in parts for coord in _COORDS]
     buffer = io.BytesIO()
     # Files as HDF5 1.8 and later write them may have attributes of more than 64 KB: the names of many people.
-    with library(name).File(buffer, "w", libver=("v108", "latest")) as file:
+    with _library(name).File(buffer, "w", libver=("v108", "latest")) as file:
         _write_table(file, points.reshape(length, -1), columns)
     return {name: buffer.getvalue()}
 
@@ -96,7 +107,7 @@ def _write_table(file: Any, points: npt.NDArray[np.float64], columns: Sequence[t
 
 def _describe(item: Any, attributes: Mapping[str, str | bytes | np.generic]) -> None:
     """Attributes as PyTables writes them: names in UTF-8, pickles as plain bytes."""
-    h5py = library(item.file.name)
+    h5py = _library(item.file.name)
     for name, value in attributes.items():
         if isinstance(value, np.generic):
             item.attrs[name] = value

@@ -12,11 +12,18 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="files are watch
 
 from benchmarks import fuzz_readers_hdf5  # noqa: E402 - it needs h5py
 from benchmarks.fuzz_hdf5_files import samples  # noqa: E402
-from benchmarks.fuzz_readers_hdf5 import Watch, fuzz_hdf5, work  # noqa: E402
+from benchmarks.fuzz_readers_hdf5 import Watch, ask_here, fuzz_hdf5, work  # noqa: E402
 from posefix_track.errors import InputError  # noqa: E402
-from posefix_track.formats import hdf5, read_poses  # noqa: E402
+from posefix_track.formats import hdf5, hdf5_child, read_poses  # noqa: E402
 
 
+@pytest.fixture
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the fuzzer's workers read; a new process after every refused file takes longer."""
+    monkeypatch.setattr(hdf5, "ask", ask_here)
+
+
+@pytest.mark.usefixtures("_in_this_process")
 def test_strange_and_damaged_files_are_written_back_or_refused(tmp_path: Path) -> None:
     outcomes: Counter[str] = Counter()
     for number, found in work(0, 300, seed=1, folder=tmp_path):
@@ -57,7 +64,11 @@ def test_links_to_other_files_open_none(tmp_path: Path) -> None:
     assert watch.opened()
 
 
-def test_a_worker_that_dies_is_found_and_the_next_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("content", "found"), [(b"damaged", "refused"), (None, "accepted")])
+def test_the_file_of_a_worker_that_dies_is_read_as_the_tool_does(
+    content: bytes | None, found: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "damaged.h5").write_bytes(content or samples()["sleap_h5 earliest"])
     line = '{{"number": {}, "outcomes": [["a", "refused"]], "failures": {{}}, "slowest": 0}}'
     program = f"""
 import os, sys
@@ -67,15 +78,18 @@ if first == 0:
     os.kill(os.getpid(), 11)
 print('{line.format(2)}')
 """
-    findings = fuzz_hdf5(3, 5, tmp_path, command=(sys.executable, "-c", program))
-    assert [*findings.failures] == ["a worker ended with SIGSEGV in execution 1 of seed 5"]
-    assert findings.outcomes == {("a", "refused"): 2, ("worker", "failed"): 1}
+    findings = fuzz_hdf5(3, 5, tmp_path, tmp_path / "kept", command=(sys.executable, "-c", program))
+    assert findings.failures == {}
+    assert findings.outcomes == {("a", "refused"): 2, ("worker", found): 1}
+    assert "execution 1: a worker ended with SIGSEGV; the tool: " in capfd.readouterr().out
+    assert (tmp_path / "kept" / "died-1.h5").exists()
     with pytest.raises(RuntimeError, match="the fuzzer itself failed in execution 0"):
         fuzz_hdf5(1, 5, tmp_path, command=(sys.executable, "-c", "raise SystemExit(3)"))
 
 
+@pytest.mark.usefixtures("_in_this_process")
 def test_names_that_share_a_long_string_cost_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hdf5, "_MOST_TEXT", 1000)
+    monkeypatch.setattr(hdf5_child, "_MOST_TEXT", 1000)
     path = tmp_path / "a.h5"
     path.write_bytes(samples()["sleap_h5 earliest"])
     with h5py.File(path, "r+") as file:
@@ -85,6 +99,7 @@ def test_names_that_share_a_long_string_cost_bounded_memory(tmp_path: Path, monk
         read_poses(path)
 
 
+@pytest.mark.usefixtures("_in_this_process")
 def test_every_execution_can_be_repeated(tmp_path: Path) -> None:
     runs = []
     for name in ("a", "b"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from posefix_track.errors import InputError
-from posefix_track.formats.hdf5 import Hdf5PoseFile, array_of, changed_values, opened
+from posefix_track.formats.hdf5 import Hdf5PoseFile, changed_values, values_of
 from posefix_track.formats.joint_names import human_set
 from posefix_track.formats.number_text import NumberText
 from posefix_track.formats.pickled_names import pickled_names
@@ -43,14 +43,13 @@ def _read(source: Source, options: Options) -> PoseFile:
     frames = tuple(_frame(values[row], found[row], int(table["index"][row]), [*people]) for row in rows)
     place = partial(_place, rows, np.array([*people.values()], np.int64), found)
     sequences = (PoseSequence(known, frames),)
-    return Hdf5PoseFile("deeplabcut_h5", source.path, sequences, source.texts, (), datasets=(_TABLE,), place=place)
+    return Hdf5PoseFile("deeplabcut_h5", source.path, sequences, source.texts, (), arrays={_TABLE: table}, place=place)
 
 
 def _table(text: NumberText) -> tuple[Any, list[tuple[str, ...]]]:
     """Rows, and for each column its names."""
-    with opened(text.path, text.data) as file:
-        table = array_of(text.path, file, _TABLE, 1)
-        stated = file[_TABLE].attrs.get(f"{_VALUES}_kind")
+    values, stated = values_of(text, {_TABLE: 1}, (_TABLE, f"{_VALUES}_kind"))
+    table = values[_TABLE]
     fields = getattr(table, "dtype", np.dtype(float)).fields or {}
     kinds = {_VALUES: np.floating, "index": np.integer}
     if not all(name in fields and np.issubdtype(table[name].dtype, kind) for name, kind in kinds.items()):

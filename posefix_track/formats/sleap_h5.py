@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from posefix_track.errors import InputError
-from posefix_track.formats.hdf5 import Hdf5PoseFile, array_of, changed_values, opened, texts_of
+from posefix_track.formats.hdf5 import Hdf5PoseFile, changed_values, values_of
 from posefix_track.formats.joint_names import human_set
 from posefix_track.formats.number_text import NumberText
 from posefix_track.formats.pose_file import PoseFile
@@ -55,20 +55,18 @@ def _read(source: Source, options: Options) -> PoseFile:
     frames = tuple(_frame(tracks, names, number, np.flatnonzero(found[:, number])) for number in numbers)
     rows = [(np.flatnonzero(found[:, number]), number) for number in numbers]
     sequences, place = (PoseSequence(known, frames),), partial(_place, rows, order)
-    return Hdf5PoseFile("sleap_h5", source.path, sequences, source.texts, (), datasets=tuple(arrays), place=place)
+    return Hdf5PoseFile("sleap_h5", source.path, sequences, source.texts, (), arrays=arrays, place=place)
 
 
-def _arrays(text: NumberText) -> tuple[dict[str, Any], list[str], list[str], Any]:
+def _arrays(text: NumberText) -> tuple[dict[str, Any], list[str], list[str], str | None]:
     """Arrays by name, node names, track names, and what the file says about the axes of its tracks."""
-    with opened(text.path, text.data) as file:
-        arrays = {"tracks": array_of(text.path, file, "tracks", 4)}
-        dims = file["tracks"].attrs.get("dims")
-        arrays |= {name: array_of(text.path, file, name, 3 - i) for i, name in enumerate(_SCORES) if name in text.tree}
-        nodes = texts_of(array_of(text.path, file, "node_names", 1))
-        names = texts_of(array_of(text.path, file, "track_names", 1)) if "track_names" in text.tree else []
-    if any(not np.issubdtype(array.dtype, np.floating) for array in arrays.values()):
+    wanted = {"tracks": 4, "node_names": 1}
+    wanted |= {name: n for name, n in (*zip(_SCORES, (3, 2), strict=True), ("track_names", 1)) if name in text.tree}
+    found, dims = values_of(text, wanted, ("tracks", "dims"))
+    nodes, names = [*map(str, found.pop("node_names"))], [*map(str, found.pop("track_names", []))]
+    if any(not np.issubdtype(array.dtype, np.floating) for array in found.values()):
         raise InputError(f"{text.path}: expected tracks and scores to be floating-point numbers")
-    return arrays, nodes, names, dims
+    return found, nodes, names, dims
 
 
 def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -79,9 +77,9 @@ def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
             raise InputError(f"{path}: expected {name} of shape {list(expected)}, got {list(shapes[name])}")
 
 
-def _order(path: Path, shape: tuple[int, ...], nodes: int, dims: Any) -> tuple[str, ...]:
+def _order(path: Path, shape: tuple[int, ...], nodes: int, dims: str | None) -> tuple[str, ...]:
     """The names of the axes of the tracks, in the file's order."""
-    stated = tuple(re.findall(r"\w+", dims)) if isinstance(dims, str) else ()
+    stated = tuple(re.findall(r"\w+", dims or ""))
     orders = (stated,) if sorted(stated) == sorted(_AXES) else _ORDERS
     for order in orders:
         if (shape[order.index("xy")], shape[order.index("node")]) == (2, nodes):
