@@ -3,9 +3,9 @@
     python -m benchmarks.fuzz_readers_hdf5 --executions 100000 --seed 0
 
 First come files that are valid but strange, then damaged ones. HDF5 is read by a library in C, which a damaged file can
-crash or send round in circles. The tool keeps it in a process of its own, the fuzzer's workers, for speed, in themselves.
-Where one ends, its file is read once more in the tool's way, and the next worker goes on behind
-it. Some files refer to another one, which is watched: that it was opened is a finding, too.
+crash or send round in circles. The tool keeps it in a process of its own; the fuzzer's workers, for speed, do not. When
+one ends, its file is read once more in the tool's way, and the next worker goes on behind it. Some files refer to
+another one, which is watched: that it was opened is a finding, too.
 """
 
 import argparse

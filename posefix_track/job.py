@@ -135,6 +135,9 @@ def run_job(job: Job, progress: Progress | None = None) -> Outcome:
             _count_resumed(run)
             for sequence in range(len(pose_file.sequences)):
                 _refine(run, sequence)
+            if video is not None:
+                with report.timed("overlay"):
+                    video.catch_up()
             with report.timed("write"):
                 _write(run, paths.output)
         report.seconds["total"] = time.perf_counter() - start

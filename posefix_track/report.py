@@ -37,7 +37,7 @@ class Report:
         missing: what could not be refined for want of a picture, named, the first twenty.
         notes: what went on without changing what was done.
         people_per_call: people that one engine call takes at most, at the end of the run.
-        seconds: time by stage; "decode" and "crop" overlap with "engine".
+        seconds: time by stage; "decode" and "crop" overlap with "engine", "overlay" is what the run waited for it.
         frame_latency: of frames with people to look at, from the moment that the picture is decoded until its refined
             poses are there: the crops, waiting for its turn and for the other frames of its batch, the engine. Pictures
             are decoded as fast as they are taken, up to ``Options.max_latency`` ahead, so this is the latency of a
