@@ -182,6 +182,16 @@ def test_bad_arrays_are_refused(changes: dict[str, Any], message: str, tmp_path:
         read_poses(sleap_file(tmp_path, **changes))
 
 
+def test_rows_before_the_first_frame_are_refused(tmp_path: Path) -> None:
+    path = deeplabcut_file(tmp_path)
+    with h5py.File(path, "r+") as file:
+        rows = file["df_with_missing/table"][()]
+        rows["index"] -= 1
+        file["df_with_missing/table"][...] = rows
+    with pytest.raises(InputError, match="count frames from 0, got row -1"):
+        read_poses(path)
+
+
 def test_links_to_other_files_are_not_followed(tmp_path: Path) -> None:
     other = sleap_file(tmp_path).rename(tmp_path / "other.h5")
     path = sleap_file(tmp_path)

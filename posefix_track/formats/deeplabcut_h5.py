@@ -56,8 +56,10 @@ def _table(text: NumberText) -> tuple[Any, list[tuple[str, ...]]]:
         raise InputError(f"{text.path}: expected a table of numbers with a line a frame")
     columns = pickled_names(text.path, stated)
     shapes = table[_VALUES].shape, table["index"].shape
-    if shapes != ((len(table), len(columns)), (len(table),)) or (table["index"] < 0).any():
+    if shapes != ((len(table), len(columns)), (len(table),)):
         raise InputError(f"{text.path}: expected {len(columns)} columns, got shape {list(table[_VALUES].shape)}")
+    if (table["index"] < 0).any():
+        raise InputError(f"{text.path}: expected rows that count frames from 0, got row {table['index'].min()}")
     return table, columns
 
 
