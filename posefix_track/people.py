@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posefix_track.crops import CropTransform
+from posefix_track.errors import InputError
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -100,3 +101,32 @@ def together(frames: list[Prepared]) -> Prepared:
         np.concatenate([frame.present for frame in frames]),
         CropTransform(np.concatenate([f.transform.image_to_crop for f in frames]), frames[0].transform.input_size),
     )
+
+
+def checked_input(frame_bgr: object, keypoints: object, scores: object, joints: int) -> tuple[Float, Float | None]:
+    """A caller's poses as float32 [N, K, 2] and scores [N, K] or None; a third column of ``keypoints`` holds scores.
+
+    Raises InputError where they have another shape or are no numbers, or the image is no array, such as the None that
+    OpenCV gives for what it cannot read.
+    """
+    if not hasattr(frame_bgr, "shape"):
+        raise InputError(f"an image must be uint8 [H, W, 3], got {type(frame_bgr).__name__}; could it be read?")
+    points = _numbers(keypoints, "keypoints")
+    if points.shape == (0,):
+        points = points.reshape(0, joints, 2)
+    if points.ndim != 3 or points.shape[1] != joints or points.shape[2] not in (2, 3):
+        raise InputError(f"keypoints must have shape [N, {joints}, 2 or 3], got {list(points.shape)}")
+    known = points[..., 2] if scores is None and points.shape[2] == 3 else None
+    known = known if scores is None else _numbers(scores, "scores")
+    if known is not None and known.shape == (0,):
+        known = known.reshape(0, joints)
+    if known is not None and known.shape != points.shape[:2]:
+        raise InputError(f"scores must have shape {list(points.shape[:2])}, got {list(known.shape)}")
+    return np.ascontiguousarray(points[..., :2]), known
+
+
+def _numbers(values: object, what: str) -> Float:
+    try:
+        return np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be numbers, in rows of the same length: {error}") from error

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from posefix_track.gate import Gate
 from posefix_track.inference import Inference, Outputs, Pending
 from posefix_track.keypoints import KeypointSet, keypoint_set
 from posefix_track.network import NetworkConfig
-from posefix_track.people import Answers, Prepared, RefinedPoses, shift_of, together
+from posefix_track.people import Answers, Prepared, RefinedPoses, checked_input, shift_of, together
 from posefix_track.poses import present_joints
 from posefix_track.weights import Weights, find_quantised, load_weights
 
@@ -41,7 +42,8 @@ _DERIVED = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip",
 
 @dataclass
 class PoseRefiner:
-    """Refines poses frame by frame. Stateless between calls; not to be shared between threads.
+    """Refines poses frame by frame. Stateless between calls. Calls from several threads wait for each other; ``stream``
+    is for one thread at a time.
 
         refiner = PoseRefiner(keypoints="coco17")
         for frame_bgr, keypoints in tracker:              # uint8 [H, W, 3], float [N, 17, 2]
@@ -88,6 +90,7 @@ class PoseRefiner:
         self._engine = self._compiled(loaded) if isinstance(self.engine, str) else self.engine
         self._gate = self.gate and self.config.confidence
         self._inference = Inference(self._engine, self.config, self.flip, self.batch_size)
+        self._lock = Lock()
 
     def _compiled(self, loaded: Weights) -> Engine:
         size, joints = self.config.input_size, len(self.config.keypoint_set)
@@ -117,10 +120,14 @@ class PoseRefiner:
         Args:
             frame_bgr: uint8 [H, W, 3].
             keypoints: [N, K, 2] or [N, K, 3] (x, y, score) in image pixels; NaN or (0, 0) is a missing joint; N
-                may be 0.
+                may be 0, also as an empty list.
             scores: [N, K], where a score <= 0 is a missing joint too.
+
+        Raises:
+            InputError: another kind of image or poses.
         """
-        return next(self.stream([(frame_bgr, keypoints, scores)]))
+        with self._lock:
+            return next(self.stream([(frame_bgr, keypoints, scores)]))
 
     def answers(
         self, frame_bgr: Image, keypoints: npt.NDArray[np.floating], scores: npt.NDArray[np.floating] | None = None
@@ -178,7 +185,7 @@ class PoseRefiner:
         self, frame_bgr: Image, keypoints: npt.NDArray[np.floating], scores: npt.NDArray[np.floating] | None = None
     ) -> Prepared:
         """Crops and crop poses of one frame's people; may run in another thread than ``run``."""
-        keypoints, scores = _checked(keypoints, scores, len(self.keypoint_set))
+        keypoints, scores = checked_input(frame_bgr, keypoints, scores, len(self.keypoint_set))
         found = present_joints(keypoints, scores)
         known = self._from_caller >= 0
         poses = np.where(known[:, None], keypoints[:, self._from_caller], 0)
@@ -270,20 +277,6 @@ def _part_of_the_way(before: Float, positions: Float, share: Float) -> Float:
     # An absent joint may be NaN or infinite, and its share is 0 or 1: np.where, not a weighted sum, decides about it.
     start = np.where(np.isfinite(before), before, 0)
     return np.where(share >= 1, positions, start + share * (positions - start))
-
-
-def _checked(
-    keypoints: npt.NDArray[np.floating], scores: npt.NDArray[np.floating] | None, joints: int
-) -> tuple[Float, Float | None]:
-    keypoints = np.asarray(keypoints)
-    if keypoints.ndim != 3 or keypoints.shape[1] != joints or keypoints.shape[2] not in (2, 3):
-        raise InputError(f"keypoints must have shape [N, {joints}, 2 or 3], got {list(keypoints.shape)}")
-    if keypoints.shape[2] == 3 and scores is None:
-        scores = keypoints[..., 2]
-    if scores is not None and np.shape(scores) != keypoints.shape[:2]:
-        raise InputError(f"scores must have shape {list(keypoints.shape[:2])}, got {list(np.shape(scores))}")
-    points = np.ascontiguousarray(keypoints[..., :2], np.float32)
-    return points, None if scores is None else np.asarray(scores, np.float32)
 
 
 def _touches(boxes_xyxy: npt.NDArray[np.floating], image_shape: tuple[int, ...]) -> Bool:

@@ -1,6 +1,9 @@
 """The main path with stand-in engines: what goes in comes out, and only what should move moves."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +29,20 @@ def refiner(engine: ShiftEngine, **options: object) -> PoseRefiner:
 
 def people(count: int, joints: int = 17, seed: int = 0) -> npt.NDArray[np.float32]:
     return np.random.default_rng(seed).uniform(20, 180, (count, joints, 2)).astype(np.float32)
+
+
+class Alone(ShiftEngine):
+    """Fails where it is called while it is at work, as an OpenVINO request does."""
+
+    busy = False
+
+    def __call__(self, *arguments: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        assert not self.busy
+        self.busy = True
+        time.sleep(0.005)
+        answers = super().__call__(*arguments)
+        self.busy = False
+        return answers
 
 
 IMAGE = np.zeros((200, 200, 3), np.uint8)
@@ -118,6 +135,31 @@ def test_stream_gives_each_frame_its_own_people_in_order(counts: list[int], max_
 def test_wrong_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"keypoints must have shape \[N, 17, 2 or 3\]"):
         refiner(ShiftEngine())(IMAGE, np.ones(shape))
+
+
+@pytest.mark.parametrize("keypoints", [[[[1, 2]] * 17, [[1, 2]] * 16], [[["a", "b"]] * 17]])
+def test_what_is_no_array_of_numbers_is_refused(keypoints: list[object]) -> None:
+    with pytest.raises(InputError, match="keypoints must be numbers, in rows of the same length"):
+        refiner(ShiftEngine())(IMAGE, keypoints)  # type: ignore[arg-type]
+
+
+def test_an_image_that_could_not_be_read_is_refused() -> None:
+    with pytest.raises(InputError, match=r"uint8 \[H, W, 3\], got NoneType; could it be read"):
+        refiner(ShiftEngine())(cv2.imread("missing.png"), people(1))  # type: ignore[arg-type]
+
+
+def test_an_empty_list_is_nobody() -> None:
+    result = refiner(ShiftEngine())(IMAGE, [], [])  # type: ignore[arg-type]
+    assert result.keypoints.shape == (0, 17, 2)
+
+
+def test_calls_from_several_threads_wait_for_each_other() -> None:
+    asked = [people(3, seed=seed) for seed in range(16)]
+    shared = refiner(Alone(shift=(5, 0)))
+    with ThreadPoolExecutor(8) as pool:
+        answers = [*pool.map(lambda poses: shared(IMAGE, poses).keypoints, asked)]
+    for poses, answer in zip(asked, answers, strict=True):
+        np.testing.assert_array_equal(answer, refiner(ShiftEngine(shift=(5, 0)))(IMAGE, poses).keypoints)
 
 
 def image_folder(path: Path, count: int) -> Path:
