@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from engines.engine import EngineError
+from engines.engine import EngineError, out_of_memory
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 Outputs = tuple[Tensor, Tensor]
@@ -42,7 +42,9 @@ class Buckets:
             size = next(size for size in self.sizes if size >= len(part[0]))
             try:
                 done.append(self._run(part, size))
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
                 self._give_up(size, error)
                 continue
             first += len(part[0])
@@ -60,7 +62,7 @@ class Buckets:
         # Copies: the next run overwrites the outputs of a graph.
         return refined[:count].clone(), similarity[:count].clone()
 
-    def _give_up(self, size: int, error: torch.OutOfMemoryError) -> None:
+    def _give_up(self, size: int, error: RuntimeError) -> None:
         smaller = tuple(s for s in self.sizes if s <= size // 2)
         if not smaller:
             raise EngineError(

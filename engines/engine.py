@@ -79,6 +79,14 @@ class EngineError(RuntimeError):
     """An engine or device that was asked for cannot run here; the message says why."""
 
 
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether the memory of a GPU did not suffice, in the words of torch, CUDA, cuDNN or cuBLAS."""
+    # An error that ends a recording hides the one for which it ended.
+    if isinstance(error, torch.OutOfMemoryError) or isinstance(error.__context__, torch.OutOfMemoryError):
+        return not isinstance(error, EngineError)
+    return any(words in str(error) for words in ("CUDA error: out of memory", "STATUS_ALLOC_FAILED"))
+
+
 def compile_engine(
     network: nn.Module,
     input_size: tuple[int, int],

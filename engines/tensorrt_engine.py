@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.buckets import Buckets, Inputs, Outputs
-from engines.cuda_graph import CudaGraph
+from engines.cuda_graph import CudaGraph, GraphMemory
 from engines.engine import EngineError
 from engines.golden import Parity, golden_inputs, parity
 from engines.onnx_export import PRECISIONS, blank, exported
@@ -20,7 +20,7 @@ from engines.plan_key import PlanKey, code_sha256, weights_sha256
 from engines.tensorrt_build import BATCHES, build_plan
 from engines.tensorrt_library import Library, load_library
 from engines.tensorrt_runtime import LoadedPlan
-from engines.torch_engine import BUCKETS, TorchEngine, current_gpu, gpu_failures_named, run_on_arrays
+from engines.torch_engine import BUCKETS, TorchEngine, current_gpu, device_named, gpu_failures_named, run_on_arrays
 
 Float = npt.NDArray[np.float32]
 
@@ -66,15 +66,16 @@ class TensorRtEngine:
         if not device.startswith("cuda"):
             raise EngineError(f"the {library} engine runs on NVIDIA GPUs, got device {device!r}; use --device cuda")
         precision = "fp16" if precision == "auto" else precision
-        self.device = device_named(device)
         self.name = f"{library} {device} {precision}"
         self.max_batch = BUCKETS[-1]
         cache = cache or PlanCache()
         loaded = load_library(library)
+        with gpu_failures_named(device):
+            self.device = device_named(device)
         with gpu_failures_named(device), current_gpu(self.device):
             self.plan = stored_plan(cache, loaded, network, input_size, joints, precision, device)
             self._loaded = LoadedPlan(loaded, self.plan.data, self.device)
-            self._pool = torch.cuda.graph_pool_handle()
+            self._graph_memory = GraphMemory()
             images, keypoints, present = (rows.to(self.device) for rows in blank(self.max_batch, input_size, joints))
             self._buckets = Buckets(self._recorded, (images, keypoints, present), BUCKETS)
         self.plan, self.parity = self._checked(cache, network, input_size, joints)
@@ -97,7 +98,7 @@ class TensorRtEngine:
             _log.info("%s runs batches of %d without a CUDA graph", self.name, len(rows[0]))
             return context
         # Its warm-up runs, on a stream of their own, are what TensorRT wants before it is recorded.
-        return CudaGraph(context, rows, self._pool, exact=True)
+        return CudaGraph(context, rows, self._graph_memory)
 
     def _checked(
         self, cache: PlanCache, network: nn.Module, input_size: tuple[int, int], joints: int
@@ -112,11 +113,6 @@ class TensorRtEngine:
         if gpu not in before:
             plan = cache.note(plan, {"parity": {**before, gpu: measured.to_dict()}})
         return plan, measured
-
-
-def device_named(name: str) -> torch.device:
-    """Where the rows lie."""
-    return torch.device(name)
 
 
 def stored_plan(

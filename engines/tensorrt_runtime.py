@@ -47,6 +47,8 @@ class LoadedPlan:
     def context(self, rows: Inputs) -> "PlanContext":
         """For batches of ``len(rows[0])`` rows, which it reads from ``rows`` from then on."""
         context = self._made_context()
+        if context is None:
+            raise EngineError(f"the plan does not run in batches of {len(rows[0])}: {reason(self._logger)}")
         for name, tensor in zip(self.inputs, rows, strict=True):
             shaped = context.set_input_shape(name, tuple(tensor.shape))
             if not (shaped and context.set_tensor_address(name, tensor.data_ptr())):

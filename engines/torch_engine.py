@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from engines.buckets import Buckets, Inputs, Outputs
-from engines.cuda_graph import CudaGraph
-from engines.engine import EngineError, TensorEngine
+from engines.cuda_graph import CudaGraph, GraphMemory
+from engines.engine import EngineError, TensorEngine, out_of_memory
 from engines.folding import folded, half_convolutions
 
 Float = npt.NDArray[np.float32]
@@ -50,17 +51,16 @@ class TorchEngine:
         precision: str = "auto",
         buckets: Sequence[int] | None = None,
     ) -> None:
-        self.device = torch.device(device)
-        on_gpu = self.device.type == "cuda"
+        on_gpu = device.startswith("cuda")
         self.precision = _precision(precision, on_gpu)
         self.name = f"torch {device} {self.precision}"
         sizes = tuple(buckets or (BUCKETS if on_gpu else ()))
         self.max_batch = sizes[-1] if sizes else _CPU_BATCH
         with gpu_failures_named(device):
+            self.device = device_named(device)
             self._network = self._ready(network, _blank(1, input_size, joints, _device_of(network)))
             rows = _blank(self.max_batch, input_size, joints, self.device)
             self._buckets = Buckets(self._recorded, rows, sizes) if sizes else None
-            self._pool = torch.cuda.graph_pool_handle() if on_gpu else None
 
     def _ready(self, network: nn.Module, example: Inputs) -> nn.Module:
         ready = folded(network, example)
@@ -86,7 +86,12 @@ class TorchEngine:
     def _recorded(self, rows: Inputs) -> Callable[[], Outputs]:
         if self.device.type != "cuda":
             return lambda: self._network(*rows)
-        return CudaGraph(self._network, rows, self._pool, exact=self.precision == "fp32")
+        return CudaGraph(self._network, rows, self._graph_memory)
+
+    @cached_property
+    def _graph_memory(self) -> GraphMemory:
+        """Made where a graph needs it: of the current GPU, which is this one then."""
+        return GraphMemory()
 
 
 def run_on_arrays(
@@ -118,6 +123,14 @@ def _device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
+def device_named(name: str) -> torch.device:
+    """With its number: "cuda" alone means the current GPU, which is another one in another thread."""
+    device = torch.device(name)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
 def current_gpu(device: torch.device) -> AbstractContextManager[object]:
     """Streams and graphs are those of the current GPU, which need not be this engine's."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
@@ -130,11 +143,11 @@ def gpu_failures_named(device: str) -> Iterator[None]:
         yield
     except EngineError:
         raise
-    except torch.OutOfMemoryError as error:
-        raise EngineError(
-            f"{device} has too little free memory for the network; free some or use --device cpu"
-        ) from error
     except RuntimeError as error:
+        if out_of_memory(error):
+            raise EngineError(
+                f"{device} has too little free memory for the network; free some or use --device cpu"
+            ) from error
         if not device.startswith("cuda"):
             raise
         reason = str(error).splitlines()[0]

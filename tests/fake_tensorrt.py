@@ -106,7 +106,7 @@ class FakeTensorRt:
 class FakeGraph:
     """Records and replays as engines.cuda_graph.CudaGraph does."""
 
-    def __init__(self, function: Any, inputs: tuple[torch.Tensor, ...], pool: object, exact: bool) -> None:
+    def __init__(self, function: Any, inputs: tuple[torch.Tensor, ...], memory: object) -> None:
         self.replay = function
         function(*inputs)
 

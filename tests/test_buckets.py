@@ -19,15 +19,15 @@ def rows(count: int, first: int = 0) -> Inputs:
 class Recorder:
     """Computes sums from the rows, as a CUDA graph does: always into the same memory. Remembers which sizes ran."""
 
-    def __init__(self, limit: int = 64) -> None:
-        self.limit = limit
+    def __init__(self, limit: int = 64, error: RuntimeError | None = None) -> None:
+        self.limit, self.error = limit, error or torch.OutOfMemoryError("CUDA out of memory.")
         self.recorded: list[int] = []
         self.ran: list[int] = []
 
     def __call__(self, inputs: Inputs) -> Callable[[], Outputs]:
         size = len(inputs[0])
         if size > self.limit:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise self.error
         self.recorded.append(size)
         out = torch.empty(size, 1), torch.empty(size, 1)
 
@@ -79,6 +79,28 @@ def test_too_little_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptur
         "too little GPU memory for batches of 8 people; going on with 4",
         "too little GPU memory for batches of 4 people; going on with 2",
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory"],
+)
+def test_too_little_memory_is_known_by_the_words_of_others(text: str) -> None:
+    recorder = Recorder(limit=3, error=RuntimeError(text))
+    run = buckets(recorder)
+    assert torch.equal(run(*rows(8))[0], rows(8)[0] * 11) and run.sizes == (1, 2)
+
+
+def test_too_little_memory_is_known_where_its_recording_cannot_be_ended() -> None:
+    error = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    error.__context__ = torch.OutOfMemoryError("CUDA out of memory.")
+    run = buckets(Recorder(limit=3, error=error))
+    assert torch.equal(run(*rows(8))[0], rows(8)[0] * 11)
+
+
+def test_other_errors_are_not_taken_for_too_little_memory() -> None:
+    with pytest.raises(RuntimeError, match="an illegal memory access"):
+        buckets(Recorder(limit=3, error=RuntimeError("CUDA error: an illegal memory access")))(*rows(8))
 
 
 def test_too_little_memory_for_one_row_is_an_error() -> None:

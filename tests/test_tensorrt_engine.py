@@ -52,7 +52,7 @@ def trt(network: ToyNetwork, builds: list[str], monkeypatch: pytest.MonkeyPatch)
     gpu = SimpleNamespace(name="NVIDIA H200", major=9, minor=0, multi_processor_count=132)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: gpu.name)
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    monkeypatch.setattr("engines.tensorrt_engine.GraphMemory", lambda: None)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=7))
     return fake
 
@@ -166,6 +166,14 @@ def test_a_plan_that_the_library_refuses_is_an_error_with_its_words(
 ) -> None:
     trt.refuses = True
     with pytest.raises(EngineError, match=r"cannot load the plan on NVIDIA H200: The engine plan file is generated"):
+        engine(network, cache)
+
+
+def test_a_plan_without_a_context_is_an_error(
+    trt: FakeTensorRt, network: ToyNetwork, cache: PlanCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.fake_tensorrt.FakeEngine.create_execution_context", lambda *_: None)
+    with pytest.raises(EngineError, match="the plan does not run in batches of 1: it gave no reason"):
         engine(network, cache)
 
 

@@ -4,7 +4,7 @@ import torch
 
 from engines import Engine, compile_engine
 from engines.benchmark import random_inputs
-from engines.cuda_graph import CudaGraph
+from engines.cuda_graph import CudaGraph, GraphMemory
 from engines.engine import EngineError
 from engines.torch_engine import BUCKETS, TorchEngine
 from posefix_track.network import PoseFix
@@ -131,7 +131,7 @@ def test_a_gpu_that_does_not_take_the_network_is_named(
 @needs_cuda
 def test_a_graph_runs_on_what_lies_in_its_inputs_by_then() -> None:
     x = torch.zeros(3, device="cuda")
-    graph = CudaGraph(lambda x: (x + 1, x * 2), (x,), torch.cuda.graph_pool_handle(), exact=True)
+    graph = CudaGraph(lambda x: (x + 1, x * 2), (x,), GraphMemory())
     x.fill_(5)
     plus, times = graph()
     assert plus.tolist() == [6] * 3 and times.tolist() == [10] * 3
