@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from engines import Engine
-from engines.engine import EngineError, TensorEngine
+from engines.engine import EngineError, TensorEngine, out_of_memory
 from posefix_track.crops import CropTransform
 from posefix_track.errors import ResourceError
 from posefix_track.network import STRIDE, NetworkConfig, similarity_spread
@@ -59,13 +59,17 @@ class Inference:
         self.asynchronous: bool = self._place.asynchronous
 
     def crop(self, transform: CropTransform, image: Image) -> Any:
-        """Crops of all people of an image, for ``joined``; may run in another thread than everything else."""
-        with _gpu_errors_named():
+        """Crops of all people of an image, for ``joined``; may run in another thread than everything else.
+
+        Raises:
+            ResourceError: the GPU fails, or its memory does not take the image.
+        """
+        with _all_gpu_errors_named():
             return self._place.crop(transform, image, self._config.antialias)
 
     def joined(self, crops: list[Any]) -> Any:
-        """Crops of several images, for ``start``."""
-        with _gpu_errors_named():
+        """Crops of several images, for ``start``. Raises ResourceError as ``crop`` does."""
+        with _all_gpu_errors_named():
             return self._place.joined(crops)
 
     def start(self, crops: Any, poses: Float, present: Bool) -> Pending:
@@ -140,16 +144,27 @@ def _gpu_errors_named() -> Iterator[None]:
         raise ResourceError(str(error)) from error
     except RuntimeError as error:
         text = str(error).splitlines()[0] if str(error) else ""
-        # cuDNN and cuBLAS run out of memory with words of their own.
-        if "ALLOC_FAILED" in text or isinstance(error.__context__, torch.OutOfMemoryError):
+        if out_of_memory(error):
             raise torch.OutOfMemoryError(text) from error
         if not any(library in text for library in ("CUDA", "CUDNN", "CUBLAS")):
             raise
         raise ResourceError(f"the GPU failed ({text}); run again, or use --device cpu") from error
 
 
+@contextmanager
+def _all_gpu_errors_named() -> Iterator[None]:
+    """Also what does not fit into memory, where there is nothing smaller to try."""
+    try:
+        with _gpu_errors_named():
+            yield
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            "the GPU's memory does not take the pictures in work; free some of it or use --device cpu"
+        ) from error
+
+
 def _waited(result: Callable[[], tuple[Float, Float]]) -> tuple[Float, Float]:
-    with _gpu_errors_named():
+    with _all_gpu_errors_named():
         return result()
 
 

@@ -76,7 +76,9 @@ class OnDevice:
         self._engine, self._device = engine, device
         self._crops: torch.cuda.Stream | None = None
         if device.type == "cuda":
-            self._crops = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            # There are 32 streams of a priority, given out in turn. This must never be one that a graph is recorded on,
+            # or crops that are made meanwhile become part of the graph.
+            self._crops = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
     def crop(self, transform: CropTransform, image: Image, antialias: bool) -> DeviceCrops:

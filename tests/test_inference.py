@@ -97,6 +97,15 @@ def test_libraries_run_out_of_memory_in_their_own_words(weights: Weights, text: 
     assert engine.tried == [4, 2, 2]
 
 
+def test_pictures_that_do_not_fit_are_an_error_with_advice(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(OnHost, "crop", fail)
+    with pytest.raises(ResourceError, match="does not take the pictures in work; free some of it or use --device cpu"):
+        PoseRefiner(weights, engine=SmallMemory(rows=32))(noise(), people(1))
+
+
 def test_a_failing_gpu_is_named(weights: Weights) -> None:
     error = RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with")
     with pytest.raises(
