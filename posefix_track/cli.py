@@ -111,6 +111,10 @@ def _add_input_options(group: "argparse._ArgumentGroup") -> None:
         "--frames", type=_frame_range, metavar="A-B", help="refine only these frames, 0-based, inclusive"
     )
     group.add_argument(
+        "--first-frame", type=_number, default=0, metavar="N",
+        help="number that the poses give to the first frame (default 0; 1 for trackers that count from 1)",
+    )  # fmt: skip
+    group.add_argument(
         "--max-missing", type=float, default=MAX_MISSING, metavar="SHARE",
         help=f"share of poses that may lack their picture before the run is refused (default {MAX_MISSING})",
     )  # fmt: skip
@@ -156,6 +160,12 @@ def _frame_range(text: str) -> tuple[int, int]:
     if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
         raise argparse.ArgumentTypeError(f"expected FIRST-LAST such as 0-99, got {text!r}")
     return int(first), int(last)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> int:
@@ -209,6 +219,7 @@ def _refine(parsed: argparse.Namespace) -> int:
             drop_below=parsed.drop_below,
             max_missing=parsed.max_missing,
             max_latency=parsed.max_latency,
+            first_frame=parsed.first_frame,
         ),
         refiner={name: getattr(parsed, name) for name in
                  ("weights", "device", "engine", "precision", "batch_size", "flip", "gate", "fill_missing")},

@@ -1,7 +1,7 @@
 """Which poses belong to which picture: by frame index or by image name, never by position in a list."""
 
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -33,6 +33,7 @@ class Pairing:
         first: first frame of a video that matters; poses before it are not waited for.
         start: first frame of a video to yield: what is missing before it is known to be missing.
         done: positions of poses that are not waited for.
+        numbered_from: number that the poses give to the first frame.
 
     Attributes:
         unmatched: after iterating, sequence positions whose picture does not exist or does not decode, with the reason.
@@ -46,12 +47,13 @@ class Pairing:
         first: int = 0,
         start: int = 0,
         done: Container[int] = (),
+        numbered_from: int = 0,
     ) -> None:
-        self._source, self._every_frame, self._done = source, every_frame, done
+        self._source, self._every_frame, self._done, self._numbered_from = source, every_frame, done, numbered_from
         self._first, self._start = first, max(first, start)
         # PoseTrack lists pictures without people, and may not ship them: nobody waits for those.
         self._waiting = [(i, poses) for i, poses in enumerate(sequence.frames) if len(poses)]
-        self._last_index = max((poses.frame_index or 0 for poses in sequence.frames), default=0)
+        self._last_index = max((self._index(poses) or 0 for poses in sequence.frames), default=0)
         self.unmatched: dict[int, str] = {}
 
     def surely_missing(self) -> int:
@@ -60,7 +62,8 @@ class Pairing:
             folder = self._source
             return sum(folder.find(self._name_in(folder, poses)) is None for _, poses in self._waiting)
         count = self._source.frame_count_hint
-        return 0 if count is None else sum((poses.frame_index or 0) >= count for _, poses in self._waiting)
+        indices = [self._index(poses) or 0 for _, poses in self._waiting]
+        return sum(index < 0 or (count is not None and index >= count) for index in indices)
 
     def __iter__(self) -> Iterator[Pair]:
         if isinstance(self._source, ImageFolder):
@@ -69,6 +72,8 @@ class Pairing:
 
     def _from_video(self) -> Iterator[Pair]:
         waiting = self._by_frame_index()
+        before = {index: waiting.pop(index) for index in [*waiting] if index < 0}
+        self._miss(before, f"the first frame is said to be {self._numbered_from}")
         if not waiting and not self._every_frame:
             return
         decoded = self._start
@@ -78,8 +83,19 @@ class Pairing:
             yield Pair(frame, tuple(positions))
             if not waiting and not self._every_frame:
                 return
-        reason = self._source.damage or f"the video has {decoded} frames"
-        self.unmatched = {p: f"frame {i}: {reason}" for i, ps in sorted(waiting.items()) for p in ps}
+        self._miss(waiting, self._source.damage or f"the video has {decoded} frames{self._advice(waiting, decoded)}")
+
+    def _miss(self, waiting: Mapping[int, list[int]], reason: str) -> None:
+        for index, positions in sorted(waiting.items()):
+            named = f"frame {index + self._numbered_from}: {reason}"
+            self.unmatched.update(dict.fromkeys(positions, named))
+
+    def _advice(self, waiting: Mapping[int, list[int]], decoded: int) -> str:
+        """What to do where all numbers look as if they were one too high."""
+        indices = {self._index(poses) for _, poses in self._waiting}
+        if self._numbered_from or 0 in indices or [*waiting] != [decoded]:
+            return ""
+        return ", none of the poses is of frame 0; if they count from 1, refine them again with --first-frame 1"
 
     def _counts_all(self) -> bool:
         """Whether the poses' numbers count frames that give no picture.
@@ -92,14 +108,19 @@ class Pairing:
     def _by_frame_index(self) -> dict[int, list[int]]:
         waiting = defaultdict(list)
         for position, poses in self._waiting:
-            if poses.frame_index is None:
+            index = self._index(poses)
+            if index is None:
                 raise InputError(
                     f"poses name the image {poses.image_name!r}, but {self._source.path} is a video;"
                     " give the folder with the images"
                 )
-            if poses.frame_index >= self._first and position not in self._done:
-                waiting[poses.frame_index].append(position)
+            if (index < 0 or index >= self._first) and position not in self._done:
+                waiting[index].append(position)
         return waiting
+
+    def _index(self, poses: FramePoses) -> int | None:
+        """0-based place of the poses' frame, negative where it lies before the first one."""
+        return None if poses.frame_index is None else poses.frame_index - self._numbered_from
 
     def _from_folder(self, folder: ImageFolder) -> Iterator[Pair]:
         waiting = defaultdict(list)
@@ -127,8 +148,9 @@ class Pairing:
                 return stated
             if stated in self._by_stem:
                 return self._by_stem[stated]
-        if poses.frame_index is not None and poses.frame_index < len(folder.names):
-            return folder.names[poses.frame_index]
+        index = self._index(poses)
+        if index is not None and 0 <= index < len(folder.names):
+            return folder.names[index]
         return stated if stated is not None else f"frame {poses.frame_index}"
 
     @cached_property

@@ -38,6 +38,7 @@ class Options:
         drop_below: joints whose expected keypoint similarity is below this become absent; None keeps all.
         max_missing: share of frames with poses that may lack their picture before the run is refused.
         max_latency: frames whose people may wait for each other.
+        first_frame: number that the poses give to the first frame, where they number frames.
     """
 
     frames: tuple[int, int] | None = None
@@ -45,6 +46,7 @@ class Options:
     drop_below: float | None = None
     max_missing: float = MAX_MISSING
     max_latency: int = MAX_LATENCY
+    first_frame: int = 0
 
     def wants(self, frame: Frame) -> bool:
         """Whether the frame is among those to refine."""
@@ -164,7 +166,7 @@ def refined_groups(
     done = done or Done()
     first = options.frames[0] if options.frames else 0
     found, start = ((), 0) if every_frame else (done.positions, done.next_index)
-    pairing = Pairing(source, sequence, every_frame, first, start, found)
+    pairing = Pairing(source, sequence, every_frame, first, start, found, options.first_frame)
     _check_coverage(pairing.surely_missing(), sequence, options, source)
     handled = np.zeros(len(sequence.frames), bool)
     handled[[*done.positions]] = True

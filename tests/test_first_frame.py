@@ -1,0 +1,72 @@
+"""Poses whose frames are not numbered from 0."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.stub_run import StubEngine
+from posefix_track.formats import read_poses
+from posefix_track.job import run_job
+from posefix_track.refine import Options, refine_sequence
+from posefix_track.refiner import PoseRefiner
+from posefix_track.report import Report
+from posefix_track.video import open_source
+from tests.stub_jobs import REFINER, job, write_files
+
+# Many enough that one frame is not more than the share that may be missing.
+FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip, poses whose first frame is 0 and what becomes of them, and the same poses numbered from 1 and from 7."""
+    folder = write_files(tmp_path_factory.mktemp("files"), FRAMES)
+    for first in (1, 7):
+        (folder / f"from{first}.jsonl").write_text(renumbered((folder / "poses.jsonl").read_text(), first))
+    return folder
+
+
+def renumbered(lines: str, first: int) -> str:
+    return re.sub(r'"frame":(\d+)', lambda found: f'"frame":{int(found[1]) + first}', lines)
+
+
+@pytest.mark.parametrize("first", [1, 7])
+def test_poses_meet_the_pictures_that_they_were_made_on(files: Path, tmp_path: Path, first: int) -> None:
+    asked = job(files, tmp_path / "out.jsonl", poses=files / f"from{first}.jsonl", options=Options(first_frame=first))
+    assert run_job(asked).report.missing_frames == 0
+    assert (tmp_path / "out.jsonl").read_text() == renumbered((files / "refined.jsonl").read_text(), first)
+
+
+def test_poses_that_seem_to_count_from_1_are_told_how_to_say_so(files: Path, tmp_path: Path) -> None:
+    report = run_job(job(files, tmp_path / "out.jsonl", poses=files / "from1.jsonl")).report
+    assert report.missing_frames == 1
+    assert re.match(rf"frame {FRAMES}: the video has {FRAMES} frames, .* --first-frame 1$", report.missing[0])
+
+
+def test_other_poses_beyond_the_end_are_not_said_to_count_from_1(files: Path, tmp_path: Path) -> None:
+    poses = tmp_path / "long.jsonl"
+    lines = (files / "poses.jsonl").read_text()
+    poses.write_text(lines + lines.splitlines()[-1].replace(f'"frame":{FRAMES - 1}', f'"frame":{FRAMES}') + "\n")
+    report = run_job(job(files, tmp_path / "out.jsonl", poses=poses)).report
+    assert report.missing == [f"frame {FRAMES}: the video has {FRAMES} frames"]
+
+
+def test_poses_before_the_first_frame_pass_through(files: Path, tmp_path: Path) -> None:
+    report = run_job(job(files, tmp_path / "out.jsonl", options=Options(first_frame=1))).report
+    assert report.missing == ["frame 0: the first frame is said to be 1"]
+
+
+def test_pictures_of_a_folder_are_numbered_in_the_same_way(files: Path, tmp_path: Path) -> None:
+    for i in range(FRAMES):
+        cv2.imwrite(str(tmp_path / f"{i:03}.png"), np.full((64, 80, 3), 10 * i, np.uint8))
+    moved = []
+    for name, first in (("poses", 0), ("from7", 7)):
+        poses = read_poses(files / f"{name}.jsonl").sequences[0]
+        refiner = PoseRefiner(engine=StubEngine(), **REFINER)  # type: ignore[arg-type]
+        with open_source(tmp_path) as source:
+            after = refine_sequence(source, poses, refiner, Report(), Options(first_frame=first))
+        moved.append(np.stack([frame.keypoints for frame in after.frames]))
+    np.testing.assert_array_equal(*moved)
