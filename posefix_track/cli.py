@@ -19,7 +19,7 @@ from posefix_track.formats import known_formats
 from posefix_track.interruption import INTERRUPTED, TERMINATED, TerminatedError, ending_in_time
 from posefix_track.job import Job, Outcome, run_job
 from posefix_track.quantise_cli import run_quantise
-from posefix_track.reading_options import add_reading_options
+from posefix_track.reading_options import CommandParser, add_reading_options
 from posefix_track.refine import MAX_LATENCY, MAX_MISSING, Options
 from posefix_track.report import OUTSIDE_RANGE, Report
 from posefix_track.weights import SHIPPED
@@ -76,9 +76,10 @@ def _failed(message: str, exit_code: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    formats = "\n".join(f"  {name:12} {description}" for name, description in known_formats())
-    parser = argparse.ArgumentParser(
+    formats = "\n".join(f"  {name:16} {description}" for name, description in known_formats())
+    parser = CommandParser(
         prog="posefix-track",
+        usage="%(prog)s VIDEO|FOLDER --poses FILE|DIR [-o OUT] [options]",
         description="Makes any tracker's human poses better: looks at the pixels again and moves every joint to where"
         " it really is. Same people, ids, order and fields out as in.",
         epilog=f"pose formats (told from the content):\n{formats}\n\nexit codes: 0 done, 1 done with warnings and"
@@ -266,6 +267,8 @@ def _summary(outcome: Outcome) -> str:
 
 def _exit_code(report: Report, strict: bool) -> int:
     parts = list(report.warnings)
+    if report.people and report.people_passed_through.get(OUTSIDE_RANGE) == report.people:
+        parts.append("no poses lie within --frames, so none were refined")
     if report.missing_frames:
         named = "; ".join(report.missing[:3]) + (" ..." if report.missing_frames > 3 else "")
         parts.append(f"poses of {report.missing_frames} frames passed through unchanged: {named}")

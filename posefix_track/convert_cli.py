@@ -6,7 +6,7 @@ from pathlib import Path
 
 from posefix_track.convert import convert, known_targets
 from posefix_track.output_paths import refuse_overwriting
-from posefix_track.reading_options import add_reading_options, read_as_asked
+from posefix_track.reading_options import CommandParser, add_reading_options, read_as_asked
 
 
 def run_convert(arguments: Sequence[str]) -> str:
@@ -25,11 +25,15 @@ def run_convert(arguments: Sequence[str]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="posefix-track convert", description="Writes poses as a new file of another tool's format."
+    parser = CommandParser(
+        prog="posefix-track convert",
+        usage="%(prog)s FILE|DIR --to FORMAT [-o OUT] [options]",
+        description="Writes poses as a new file of another tool's format.",
     )
     parser.add_argument("poses", type=Path, metavar="FILE|DIR", help="poses of any known format")
-    parser.add_argument("--to", required=True, choices=[*known_targets()], help="format to write")
+    parser.add_argument(
+        "--to", required=True, choices=[*known_targets()], metavar="FORMAT", help="format to write: %(choices)s"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="default: <poses>.<format> beside the poses")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     add_reading_options(parser)

@@ -1,11 +1,10 @@
 """`posefix-track quantise`: arguments -> one call of ``quantise_weights``."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from posefix_track.output_paths import refuse_overwriting
-from posefix_track.reading_options import add_reading_options, read_as_asked
+from posefix_track.reading_options import CommandParser, add_reading_options, read_as_asked
 from posefix_track.video import open_source
 from posefix_track.weights import SHIPPED, find_weights, load_weights, quantised_path
 
@@ -27,9 +26,10 @@ def run_quantise(arguments: Sequence[str]) -> str:
     return f"{output}: {agreement}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="posefix-track quantise",
+        usage="%(prog)s VIDEO|FOLDER --poses FILE|DIR [--weights FILE] [options]",
         description="Makes the INT8 form of weights, several times faster on CPUs, and keeps it beside them, where it"
         " is found from then on. Calibrated on pictures and poses of the kind to be refined; needs"
         " posefix_track[int8].",

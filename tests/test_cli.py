@@ -1,6 +1,8 @@
 """The command line as a user meets it: files out, exit codes, one clear line."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -169,6 +171,37 @@ def test_usage_errors_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--frames", "9-1"])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("command", [["clip.mp4", "poses.json"], ["convert", "poses.json"], ["quantise", "clip.mp4"]])
+def test_wrong_arguments_get_one_line_that_says_what_is_expected(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    error = capsys.readouterr().err
+    assert caught.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
+    assert "usage: posefix-track " in error and "--help" in error and len(error) < 250
+
+
+def test_a_range_without_poses_is_named(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--frames", "100-200") == 4
+    assert "no poses lie within --frames" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_libraries_are_loaded_is_no_traceback() -> None:
+    program = """
+import sys
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+from posefix_track.__main__ import run
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted; nothing was written\n")
 
 
 def test_engines_and_devices_never_fall_back(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
