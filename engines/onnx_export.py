@@ -62,7 +62,9 @@ def exported(
         raise EngineError(f"a plan or ONNX file has precision {' or '.join(PRECISIONS)}, got {precision!r}")
     # torch.export takes a batch of one for a constant.
     example = blank(2, input_size, joints)
-    ready = folded(_Typed(network).cpu(), example)
+    place = next(network.parameters()).device
+    # The copy goes to the CPU, not the caller's network.
+    ready = folded(_Typed(network), tuple(column.to(place) for column in example)).cpu()
     if precision == "fp16":
         half_convolutions(ready)
     batch = Dim("batch", min=1, max=max_batch)

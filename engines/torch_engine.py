@@ -125,10 +125,7 @@ def _device_of(network: nn.Module) -> torch.device:
 
 def device_named(name: str) -> torch.device:
     """With its number: "cuda" alone means the current GPU, which is another one in another thread."""
-    device = torch.device(name)
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return device
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
 
 
 def current_gpu(device: torch.device) -> AbstractContextManager[object]:

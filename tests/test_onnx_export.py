@@ -3,6 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from engines.engine import EngineError
 from engines.onnx_export import INPUTS, OUTPUTS, exported, to_onnx
@@ -47,6 +48,19 @@ def run(model: bytes, images: np.ndarray, keypoints: np.ndarray, present: np.nda
     columns = (images, keypoints, present.astype(np.float32))
     found: list[np.ndarray] = session.run(list(OUTPUTS), dict(zip(INPUTS, columns, strict=True)))
     return found
+
+
+def test_the_callers_network_stays_where_it_is(network: ToyNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[nn.Module] = []
+    apply = nn.Module._apply
+
+    def watched(module: nn.Module, *arguments: object, **options: object) -> nn.Module:
+        moved.append(module)
+        return apply(module, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(nn.Module, "_apply", watched)
+    exported(network, SIZE, JOINTS, "fp32")
+    assert moved and not {*moved} & {*network.modules()}
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])

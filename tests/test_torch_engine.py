@@ -6,7 +6,7 @@ from engines import Engine, compile_engine
 from engines.benchmark import random_inputs
 from engines.cuda_graph import CudaGraph, GraphMemory
 from engines.engine import EngineError
-from engines.torch_engine import BUCKETS, TorchEngine
+from engines.torch_engine import BUCKETS, TorchEngine, device_named
 from posefix_track.network import PoseFix
 from tests.decided_network import JOINTS, SIZE, decided_network
 
@@ -135,6 +135,12 @@ def test_a_graph_runs_on_what_lies_in_its_inputs_by_then() -> None:
     x.fill_(5)
     plus, times = graph()
     assert plus.tolist() == [6] * 3 and times.tolist() == [10] * 3
+
+
+def test_the_current_gpu_is_remembered_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert device_named("cuda") == torch.device("cuda:1")
+    assert device_named("cuda:0") == torch.device("cuda:0") and device_named("cpu") == torch.device("cpu")
 
 
 @needs_cuda

@@ -5,12 +5,14 @@ One that draws Gaussians has their squared error as "heatmap"; one with score ma
 cross-entropy as "heatmap" and the offsets' Huber loss as "coordinate".
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from posefix_track.decoding import decode, read, scores_and_offsets
 from posefix_track.heatmaps import log_softmax_heatmaps
 from posefix_track.network import STRIDE, PoseFix
+from posefix_track.tensor_crops import to_device
 from trainer.losses import (
     confidence_loss,
     coordinate_loss,
@@ -36,7 +38,8 @@ def training_step(network: PoseFix, batch: Batch, config: TrainConfig) -> Losses
         outputs, features, deepest, keypoints = network.features(batch.images, batch.keypoints, batch.present)
     valid = batch.labelled & _inside(batch.targets, network.config.input_size)
     positions, cells, heatmaps = position_losses(outputs, batch.targets, valid, network)
-    sigmas = torch.tensor(network.config.keypoint_set.sigmas, dtype=torch.float32, device=outputs.device)
+    # A plain copy would wait until the GPU has done all of the above.
+    sigmas = to_device(network.config.keypoint_set.sigmas.astype(np.float32), outputs.device)
     similarity = keypoint_similarity(cells * STRIDE, batch.targets, batch.area, sigmas)
     positions["similarity"] = similarity_loss(similarity, valid)
     weights = {name: getattr(config, f"{name}_weight") for name in positions}
