@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.original_way import refine_the_original_way
 from engines import Engine, compile_engine
 from engines.benchmark import Inputs, random_inputs
-from posefix_track.demo import tracked
 from posefix_track.figures import FigureFrame, render_clip
+from posefix_track.figures.tracker import tracked
 from posefix_track.formats import read_poses, write_native
 from posefix_track.job import Job, run_job
 from posefix_track.network import PoseFix, original_config

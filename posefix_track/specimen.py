@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from posefix_track.demo import tracked
 from posefix_track.figures import render_clip
+from posefix_track.figures.tracker import tracked
 from posefix_track.network import PoseFix
 from posefix_track.refiner import PoseRefiner
 from posefix_track.weights import find_quantised, load_weights

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posefix_track.cli import main
-from posefix_track.demo import tracked
 from posefix_track.figures import render_clip
+from posefix_track.figures.tracker import tracked
 from posefix_track.formats import read_poses, write_native
 from posefix_track.job import Job, run_job
 from posefix_track.network import NetworkConfig, PoseFix

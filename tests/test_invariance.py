@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from posefix_track.demo import tracked
 from posefix_track.figures import FigureFrame, render_clip
+from posefix_track.figures.tracker import tracked
 from posefix_track.formats import read_poses, write_native
 from posefix_track.keypoints import COCO_17
 from posefix_track.network import NetworkConfig, PoseFix

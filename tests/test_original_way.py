@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.end_to_end import Way, measure, table
 from benchmarks.original_way import refine_the_original_way
-from posefix_track.demo import tracked
 from posefix_track.figures import render_clip
+from posefix_track.figures.tracker import tracked
 from posefix_track.network import PoseFix, original_config
 from posefix_track.poses import PoseSequence
 from posefix_track.refiner import PoseRefiner

@@ -20,9 +20,9 @@ from engines.openvino_engine import OpenVinoEngine, to_openvino
 from engines.quantise import quantise, serialised
 from engines.quantised import quantised_facts, read_quantised, write_quantised
 from posefix_track.cli import main
-from posefix_track.demo import tracked
 from posefix_track.errors import InputError, ResourceError
 from posefix_track.figures import render_clip
+from posefix_track.figures.tracker import tracked
 from posefix_track.formats import write_native
 from posefix_track.keypoints import COCO_17
 from posefix_track.network import NetworkConfig, PoseFix

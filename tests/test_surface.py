@@ -42,6 +42,17 @@ print([name for name in {OPTIONAL} if name in sys.modules])
     assert done.stdout.strip() == "[]"
 
 
+def test_measuring_engines_and_training_need_no_packages_for_files() -> None:
+    program = """
+import importlib, sys
+sys.modules |= dict.fromkeys(["av", "openvino", "orjson"])
+for name in ("engines.__main__", "engines.benchmark", "posefix_track.specimen", "trainer.__main__"):
+    importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def nodes(path: Path) -> Iterator[ast.AST]:
     yield from ast.walk(ast.parse(path.read_text(encoding="utf-8"), path.name))
 
