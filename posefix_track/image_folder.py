@@ -68,7 +68,8 @@ class ImageFolder(FrameSource):
         its place in ``names``, -1 for an image not listed there.
 
         Raises:
-            InputError: an absolute name, one that leads out of the folder (also by a link), a missing or broken image.
+            InputError: an absolute name, one that leads out of the folder (also by a link), one that is meant to lie in
+                the folder beside, a missing or broken image.
         """
         relative = self.find(name)
         if relative is None:
@@ -83,11 +84,27 @@ class ImageFolder(FrameSource):
         """Path below the folder of the image that a pose file calls ``name``, or None.
 
         Raises:
-            InputError: an absolute name, or one that leads out of the folder.
+            InputError: an absolute name, one that leads out of the folder, or one that is meant to lie beside it.
         """
         parts = _checked_parts(name)
-        candidates = (str(PurePosixPath(*parts[first:])) for first in range(len(parts)))
-        return next((relative for relative in candidates if (self.root / relative).is_file()), None)
+        candidates = ((first, str(PurePosixPath(*parts[first:]))) for first in range(len(parts)))
+        found = next(((first, relative) for first, relative in candidates if (self.root / relative).is_file()), None)
+        if found is None:
+            return None
+        first, relative = found
+        if first > 0:
+            self._check_not_beside(name, parts[first - 1], relative)
+        return relative
+
+    def _check_not_beside(self, name: str, folder: str, relative: str) -> None:
+        """Frames of all videos have the same names: those of another one are not to be taken for those asked for."""
+        meant = self._place.parent / folder
+        if meant != self._place and (meant / relative).is_file():
+            raise InputError(f"image {name!r} lies in {meant}, not in {self.root}; give that folder, or {meant.parent}")
+
+    @cached_property
+    def _place(self) -> Path:
+        return self.root.resolve()
 
     @cached_property
     def _index(self) -> dict[str, int]:

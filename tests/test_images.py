@@ -59,6 +59,17 @@ def test_links_that_lead_out_of_the_folder_are_refused(tree: Path) -> None:
         ImageFolder(tree / "images").read("link.png")
 
 
+def test_a_picture_of_the_same_name_in_another_folder_is_not_taken(tree: Path) -> None:
+    """Poses of sequence b on the pictures of sequence a: every frame number exists there too."""
+    with pytest.raises(InputError, match=r"'images/val/b/frame2\.png' lies in .*b, not in .*a; give that folder, or "):
+        ImageFolder(tree / "images" / "val" / "a").find("images/val/b/frame2.png")
+
+
+def test_a_folder_may_be_called_otherwise_than_in_the_pose_file(tree: Path) -> None:
+    (tree / "images" / "val" / "b").rename(tree / "images" / "val" / "mine")
+    assert ImageFolder(tree / "images" / "val" / "mine").find("images/val/b/frame2.png") == "frame2.png"
+
+
 def test_missing_image_is_named(tree: Path) -> None:
     with pytest.raises(InputError, match=r"val/c/frame7\.png"):
         ImageFolder(tree / "images").read("val/c/frame7.png")
