@@ -16,8 +16,9 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write a file. Raises ResourceError naming one that cannot be written."""
+    """Write a file, in a new folder where there is none. Raises ResourceError naming one that cannot be written."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written ({error.strerror}); give another place") from error

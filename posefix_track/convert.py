@@ -166,6 +166,7 @@ def _all_files(target: Target, sequences: Sequence[PoseSequence], source: Path) 
 
 def _write(output: Path, files: Mapping[str, bytes], is_folder: bool) -> None:
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         if is_folder:
             write_folder(output, files)
         else:

@@ -189,8 +189,16 @@ def test_bad_requests(tmp_path: Path) -> None:
         convert(source, tmp_path / "out", "trc")
     with pytest.raises(UsageError, match="input itself"):
         convert(source, source.path, "coco")
+    (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match="cannot write"):
-        convert(source, tmp_path / "missing" / "out.json", "coco")
+        convert(source, tmp_path / "file" / "out.json", "coco")
+
+
+@pytest.mark.parametrize("to", ["coco", "openpose"])
+def test_the_folder_of_the_output_is_made(tmp_path: Path, to: str) -> None:
+    source = as_file(PoseSequence(COCO_17, (one_frame(),)), tmp_path)
+    convert(source, tmp_path / "new" / "folder" / "out.json", to)
+    assert len(read_poses(tmp_path / "new" / "folder" / "out.json").sequences[0].frames) == 1
 
 
 def test_native_header_describes_the_video(tmp_path: Path) -> None:

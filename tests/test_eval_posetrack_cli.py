@@ -57,8 +57,14 @@ def test_table_shows_joints_groups_and_total(tmp_path, capsys):
 
 
 def test_report_that_cannot_be_written_is_a_resource_error(tmp_path):
+    (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match="cannot be written"):
-        run(write_perfect_set(tmp_path), "--json", str(tmp_path / "nowhere" / "out.json"))
+        run(write_perfect_set(tmp_path), "--json", str(tmp_path / "file" / "out.json"))
+
+
+def test_the_folder_of_the_report_is_made(tmp_path):
+    assert run(write_perfect_set(tmp_path), "--json", str(tmp_path / "new" / "folder" / "out.json")) == 0
+    assert read_strictly(tmp_path / "new" / "folder" / "out.json")["sequences"]
 
 
 def test_official_run_needs_poseval(tmp_path):
