@@ -6,10 +6,35 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
+import numpy as np
+
 from posefix_track.errors import InputError
 from posefix_track.frames import Frame, FrameSource
 from posefix_track.image_folder import ImageFolder
 from posefix_track.poses import FramePoses, PoseSequence
+
+# Frames that are looked at, and the share of people in them that may lie outside, before somebody is to check.
+_LOOKED_AT = 1000
+_MAX_OUTSIDE = 0.1
+
+
+def people_outside(source: FrameSource, sequence: PoseSequence) -> str | None:
+    """A sentence for the user where many people lie mostly outside a video, as poses of another size of it do."""
+    if source.kind != "video":
+        return None
+    frames = sequence.frames[:: max(len(sequence.frames) // _LOOKED_AT, 1)]
+    size = np.array([source.width, source.height])
+    outside = people = 0
+    for poses in frames:
+        inside = ((poses.keypoints >= 0) & (poses.keypoints < size)).all(-1) & poses.present
+        people += int(poses.present.any(1).sum())
+        outside += int((2 * inside.sum(1) < poses.present.sum(1)).sum())
+    if outside <= _MAX_OUTSIDE * people:
+        return None
+    return (
+        f"{outside} of {people} people lie mostly outside the {source.width}x{source.height} pixels of {source.path};"
+        " check that the poses were made on this video, and in this size"
+    )
 
 
 @dataclass(frozen=True)

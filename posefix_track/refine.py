@@ -12,7 +12,7 @@ from posefix_track.background import StalledError, in_background
 from posefix_track.batching import in_batches
 from posefix_track.errors import InputError, ResourceError
 from posefix_track.frames import Frame, FrameSource
-from posefix_track.pairing import Pair, Pairing
+from posefix_track.pairing import Pair, Pairing, people_outside
 from posefix_track.poses import Bool, Float, FramePoses, PoseSequence
 from posefix_track.refiner import PoseRefiner, Prepared, RefinedPoses
 from posefix_track.report import OUTSIDE_RANGE, Report
@@ -168,6 +168,8 @@ def refined_groups(
     found, start = ((), 0) if every_frame else (done.positions, done.next_index)
     pairing = Pairing(source, sequence, every_frame, first, start, found, options.first_frame)
     _check_coverage(pairing.surely_missing(), sequence, options, source)
+    if doubt := people_outside(source, sequence):
+        report.warn(doubt)
     handled = np.zeros(len(sequence.frames), bool)
     handled[[*done.positions]] = True
     works = _prepared(pairing, sequence, refiner, report, options, done.frames if every_frame else 0)

@@ -1,5 +1,6 @@
-"""Poses whose frames are not numbered from 0."""
+"""Poses whose frames are not numbered from 0, or that were made on another size of the video."""
 
+import json
 import re
 from pathlib import Path
 
@@ -57,6 +58,23 @@ def test_other_poses_beyond_the_end_are_not_said_to_count_from_1(files: Path, tm
 def test_poses_before_the_first_frame_pass_through(files: Path, tmp_path: Path) -> None:
     report = run_job(job(files, tmp_path / "out.jsonl", options=Options(first_frame=1))).report
     assert report.missing == ["frame 0: the first frame is said to be 1"]
+
+
+def test_poses_of_a_larger_video_are_doubted(files: Path, tmp_path: Path) -> None:
+    header, *lines = (files / "poses.jsonl").read_text().splitlines()
+    for factor, doubted in ((1, False), (3, True)):
+        poses = tmp_path / f"times{factor}.jsonl"
+        poses.write_text("\n".join([header, *(scaled(line, factor) for line in lines)]) + "\n")
+        warnings = run_job(job(files, tmp_path / f"out{factor}.jsonl", poses=poses)).report.warnings
+        assert bool(warnings) == doubted
+    assert re.match(r"\d+ of 48 people lie mostly outside the 80x64 pixels of .*clip\.mp4; check", warnings[0])
+
+
+def scaled(line: str, factor: int) -> str:
+    frame = json.loads(line)
+    for pose in frame["poses"]:
+        pose["keypoints"] = [[factor * x, factor * y, score] for x, y, score in pose["keypoints"]]
+    return json.dumps(frame)
 
 
 def test_pictures_of_a_folder_are_numbered_in_the_same_way(files: Path, tmp_path: Path) -> None:
