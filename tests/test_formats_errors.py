@@ -1,6 +1,7 @@
 """Damaged and hostile files end in one error that names the file and the place, never in another exception."""
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,22 @@ from tests.format_samples import BUILDERS, FLAT, HEIGHT, PAIRS, WIDTH, coco, sim
 
 PERSON = {"image_id": 1, "keypoints": FLAT}
 HEADER = '{"format":"posefix_track","version":1,"keypoints":["nose"]}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (pickle.dumps([PERSON]), "a Python pickle"),
+        (b"\x93NUMPY\x01\x00v", "a NumPy array"),
+        (b"PK\x03\x04\x14\x00", "a ZIP archive"),
+        (b"\0\0\0\x20ftypisom", "a video"),
+        (b"\x1a\x45\xdf\xa3", "a video"),
+    ],
+)
+def test_other_kinds_of_files_are_named(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "poses.json").write_bytes(content)
+    with pytest.raises(InputError, match=f"is {what}.*; give poses in one of the formats"):
+        read_poses(tmp_path / "poses.json")
 
 
 @pytest.mark.parametrize(

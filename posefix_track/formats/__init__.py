@@ -105,6 +105,8 @@ def _sniffed(source: Source) -> Format:
     if found is None and has_only_boxes(source):
         raise InputError(f"{source.path}: boxes only, no keypoints; give the file with the tracker's poses")
     if found is None:
-        listed = "; ".join(f"{known.name} ({known.description})" for known in _FORMATS)
-        raise InputError(f"{source.path} is of no known pose format: {listed}; say which with --format NAME")
+        listed = ", ".join(known.name for known in _FORMATS)
+        raise InputError(
+            f"{source.path} is of no known pose format ({listed}); if it is one of them, say which with --format NAME"
+        )
     return found

@@ -25,6 +25,14 @@ _PARSERS: dict[Kind, Callable[[Path, bytes], NumberText]] = {
 }
 # Places in a file are 32-bit numbers.
 _MOST_BYTES = 2**31 - 1
+# What people have beside their poses, or have them in: at byte 0, but for a video.
+_OTHER_KINDS = (
+    (0, b"\x93NUMPY", "a NumPy array"),
+    (0, b"PK\x03\x04", "a ZIP archive (.npz, .zip, .xlsx)"),
+    (0, b"\x80", "a Python pickle"),
+    (0, b"\x1a\x45\xdf\xa3", "a video"),
+    (4, b"ftyp", "a video"),
+)
 _FOLDER_SUFFIXES: dict[Kind, str] = {"json": ".json", "number_lines": ".txt", "csv": ".csv", "hdf5": ".h5"}
 
 
@@ -53,7 +61,7 @@ class Options:
     def size(self, path: Path, what: str) -> tuple[int, int]:
         """(height, width) of the frames. Raises UsageError where it is not known."""
         if self.frame_size is None or min(self.frame_size) < 1:
-            raise UsageError(f"{path}: {what} are divided by the frame size; give the video or its size")
+            raise UsageError(f"{path}: {what} are divided by the frame size; give it (posefix-track convert --size WxH)")
         return self.frame_size
 
     def normalised_scale(self, path: Path, what: str) -> tuple[float, float]:
@@ -116,6 +124,9 @@ def _folder_files(folder: Path, kind: Kind | None) -> list[Path]:
 def _kind(file: Path, data: bytes) -> Kind:
     if data.startswith(MAGIC):
         return "hdf5"
+    for start, magic, what in _OTHER_KINDS:
+        if data.startswith(magic, start):
+            raise InputError(f"{file} is {what}; give poses in one of the formats that posefix-track --help lists")
     first_line, _, rest = data.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
     suffix = file.suffix.lower()
     if suffix in (".txt", ".csv") and first_line[:1] not in (b"[", b"{"):
