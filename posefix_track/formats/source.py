@@ -61,7 +61,9 @@ class Options:
     def size(self, path: Path, what: str) -> tuple[int, int]:
         """(height, width) of the frames. Raises UsageError where it is not known."""
         if self.frame_size is None or min(self.frame_size) < 1:
-            raise UsageError(f"{path}: {what} are divided by the frame size; give it (posefix-track convert --size WxH)")
+            raise UsageError(
+                f"{path}: {what} are divided by the frame size; give it (posefix-track convert --size WxH)"
+            )
         return self.frame_size
 
     def normalised_scale(self, path: Path, what: str) -> tuple[float, float]:
