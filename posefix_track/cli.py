@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,15 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace | None, arguments: Sequence[str]) -> int:
     if parsed is None:
-        print(_COMMANDS[arguments[0]](arguments[1:]))
+        _say(_COMMANDS[arguments[0]](arguments[1:]))
         return 0
     parsed.weights = with_hash(parsed.weights, parsed.weights_sha256)
     if parsed.demo is not None:
         from posefix_track.demo import run_demo
 
-        print(run_demo(parsed.demo, parsed.device, parsed.engine, parsed.weights, parsed.overwrite))
+        _say(run_demo(parsed.demo, parsed.device, parsed.engine, parsed.weights, parsed.overwrite))
         return 0
     return _refine(parsed)
+
+
+def _say(text: str) -> None:
+    """Print for whoever still listens: the reader of a pipe may have gone, and what was written is written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Or the interpreter would complain when it flushes once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _with_notes(message: str, error: BaseException) -> str:
@@ -90,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", nargs="?", type=Path, metavar="VIDEO|FOLDER", help="a video, or a folder of images")
     parser.add_argument("--poses", type=Path, metavar="FILE|DIR", help="the tracker's poses")
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="default: <poses>.refined beside the poses")
+    parser.add_argument("-o", "--output", metavar="OUT", help="default: <poses>.refined beside the poses")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run of the same job stopped")
     parser.add_argument(
@@ -163,16 +173,14 @@ def _frame_range(text: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
+def _number(text: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a number of at least {least}, got {text!r}")
     return int(text)
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
-    return int(text)
+    return _number(text, least=1)
 
 
 def _seconds(text: str) -> float:
@@ -204,7 +212,7 @@ def _refine(parsed: argparse.Namespace) -> int:
     job = Job(
         source=parsed.source,
         poses=parsed.poses,
-        output=parsed.output,
+        output=_output(parsed.output, parsed.poses),
         overwrite=parsed.overwrite,
         resume=parsed.resume,
         format=parsed.format,
@@ -227,8 +235,17 @@ def _refine(parsed: argparse.Namespace) -> int:
     )  # fmt: skip
     with _progress(parsed.quiet) as progress:
         outcome = run_job(job, progress)
-    print(orjson.dumps(outcome.to_dict()).decode() if parsed.json else _summary(outcome))
+    _say(orjson.dumps(outcome.to_dict()).decode() if parsed.json else _summary(outcome))
     return _exit_code(outcome.report, parsed.strict)
+
+
+def _output(text: str | None, poses: Path) -> Path | None:
+    """Where refined poses go: a text that ends in a slash is a folder, also where there is none yet."""
+    if text == "-":
+        raise UsageError("refined poses are written to a file or folder, not to the standard output; give -o a name")
+    if text is not None and text.endswith(("/", os.sep)) and not poses.is_dir():
+        return Path(text, poses.name)
+    return None if text is None else Path(text)
 
 
 class _progress:  # noqa: N801 - used as a function

@@ -1,6 +1,7 @@
 """The command line as a user meets it: files out, exit codes, one clear line."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,6 +101,25 @@ def test_pose_file_goes_into_an_existing_folder_under_its_name(run: Run, tmp_pat
     (tmp_path / "folder").mkdir()
     assert run(output="folder") == 0
     assert (tmp_path / "folder" / "tracks.jsonl").is_file()
+
+
+def test_a_slash_at_the_end_makes_a_folder(run: Run, tmp_path: Path) -> None:
+    assert run("-o", f"{tmp_path}/new/") == 0
+    assert (tmp_path / "new" / "tracks.jsonl").is_file()
+
+
+def test_nothing_is_written_to_a_file_called_minus(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("-o", "-") == 2
+    assert "give -o a name" in capsys.readouterr().err
+
+
+def test_a_reader_who_leaves_early_is_no_error(files: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "posefix_track", "convert", files / "tracks.jsonl", "--to", "coco"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([*command, "-o", tmp_path / "out.json"], stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"") and (tmp_path / "out.json").is_file()
 
 
 def test_default_output_stands_beside_the_poses(files: Path, tmp_path: Path) -> None:
