@@ -123,7 +123,8 @@ def _add_input_options(group: "argparse._ArgumentGroup") -> None:
     )
     group.add_argument(
         "--first-frame", type=_number, default=0, metavar="N",
-        help="number that the poses give to the first frame (default 0; 1 for trackers that count from 1)",
+        help="number of the first frame in poses that should count from 0 (default 0); formats that count from 1 are"
+        " known",
     )  # fmt: skip
     group.add_argument(
         "--max-missing", type=float, default=MAX_MISSING, metavar="SHARE",

@@ -90,6 +90,10 @@ class Pairing:
         indices = [self._index(poses) or 0 for _, poses in self._waiting]
         return sum(index < 0 or (count is not None and index >= count) for index in indices)
 
+    def starts_early(self) -> bool:
+        """Whether there are poses before the first frame, which hints at a wrong ``numbered_from``."""
+        return any((self._index(poses) or 0) < 0 for _, poses in self._waiting)
+
     def __iter__(self) -> Iterator[Pair]:
         if isinstance(self._source, ImageFolder):
             return self._from_folder(self._source)

@@ -38,7 +38,7 @@ class Options:
         drop_below: joints whose expected keypoint similarity is below this become absent; None keeps all.
         max_missing: share of frames with poses that may lack their picture before the run is refused.
         max_latency: frames whose people may wait for each other.
-        first_frame: number that the poses give to the first frame, where they number frames.
+        first_frame: number of the first frame in poses that number frames; 0 where they do as their format does.
     """
 
     frames: tuple[int, int] | None = None
@@ -167,7 +167,7 @@ def refined_groups(
     first = options.frames[0] if options.frames else 0
     found, start = ((), 0) if every_frame else (done.positions, done.next_index)
     pairing = Pairing(source, sequence, every_frame, first, start, found, options.first_frame)
-    _check_coverage(pairing.surely_missing(), sequence, options, source)
+    _check_coverage(pairing, sequence, options, source)
     if doubt := people_outside(source, sequence):
         report.warn(doubt)
     handled = np.zeros(len(sequence.frames), bool)
@@ -287,9 +287,9 @@ def _count_the_rest(sequence: PoseSequence, handled: Bool, pairing: Pairing, rep
             report.add_untouched(before, OUTSIDE_RANGE)
 
 
-def _check_coverage(missing: int, sequence: PoseSequence, options: Options, source: FrameSource) -> None:
-    frames = sum(len(poses) > 0 for poses in sequence.frames)
-    if missing > options.max_missing * frames:
+def _check_coverage(pairing: Pairing, sequence: PoseSequence, options: Options, source: FrameSource) -> None:
+    missing, frames = pairing.surely_missing(), sum(len(poses) > 0 for poses in sequence.frames)
+    if missing > options.max_missing * frames or (pairing.starts_early() and options.max_missing < 1):
         raise InputError(
             f"{missing} of {frames} frames with poses are not in {source.path}; check that pictures and"
             " poses belong together, or let them pass with --max-missing 1"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.stub_run import StubEngine
+from posefix_track.errors import InputError
 from posefix_track.formats import read_poses
 from posefix_track.job import run_job
 from posefix_track.refine import Options, refine_sequence
@@ -55,8 +56,10 @@ def test_other_poses_beyond_the_end_are_not_said_to_count_from_1(files: Path, tm
     assert report.missing == [f"frame {FRAMES}: the video has {FRAMES} frames"]
 
 
-def test_poses_before_the_first_frame_pass_through(files: Path, tmp_path: Path) -> None:
-    report = run_job(job(files, tmp_path / "out.jsonl", options=Options(first_frame=1))).report
+def test_poses_before_the_first_frame_stop_the_run_or_pass_through(files: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"1 of {FRAMES} frames with poses are not in"):
+        run_job(job(files, tmp_path / "out.jsonl", options=Options(first_frame=1)))
+    report = run_job(job(files, tmp_path / "out.jsonl", options=Options(first_frame=1, max_missing=1))).report
     assert report.missing == ["frame 0: the first frame is said to be 1"]
 
 
