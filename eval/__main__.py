@@ -1,6 +1,7 @@
 """`python -m eval`: judges poses. Arguments in, tables out; the exit codes are those of ``posefix_track.errors``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,15 +26,24 @@ from posefix_track.errors import InputError, PosefixError
 
 Arguments = argparse.Namespace
 
+# What a shell says of a program that a pipe without a reader has ended.
+_NOBODY_LISTENS = 141
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     parsed = _parser().parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        exit_code = int(parsed.run(parsed))
+        sys.stdout.flush()
     except PosefixError as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        exit_code = error.exit_code
+    except BrokenPipeError:
+        # Whoever read the table, such as `head`, has seen enough; nothing more is to be flushed at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        exit_code = _NOBODY_LISTENS
+    return exit_code
 
 
 def _parser() -> argparse.ArgumentParser:

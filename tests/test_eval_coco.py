@@ -1,6 +1,9 @@
 import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +201,15 @@ def test_command_prints_and_writes_the_same_numbers(files, tmp_path, capsys):
 def test_command_reports_bad_input_in_one_line(files, capsys):
     assert main(["coco", "--gt", str(files[1]), "--pred", str(files[1])]) == InputError.exit_code
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_reader_who_leaves_early_gets_no_traceback(files):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "eval", "coco", "--gt", str(files[0]), "--pred", str(files[1])]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1], check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_command_reports_an_output_that_cannot_be_written(files, capsys):
