@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from engines.engine import EngineError
 from engines.torch_engine import TorchEngine
 from posefix_track import inference
+from posefix_track.background import in_background
 from posefix_track.errors import ResourceError
 from posefix_track.network import NetworkConfig, PoseFix
 from posefix_track.placement import OnDevice, OnHost
@@ -25,6 +26,8 @@ PLACES_AGREE_PX = 0.1
 UNTRAINED = Weights(PoseFix(NetworkConfig(input_size=(32, 32))), {}, "0" * 64)
 
 Float = npt.NDArray[np.float32]
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +148,21 @@ def test_a_device_gives_the_hosts_answers(weights: Weights, monkeypatch: pytest.
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.keypoints.shape == theirs.keypoints.shape
         assert np.abs(ours.keypoints - theirs.keypoints).max(initial=0) < PLACES_AGREE_PX
+
+
+@needs_cuda
+@pytest.mark.parametrize("flip", [True, False])
+def test_a_gpu_gives_the_hosts_answers(weights: Weights, flip: bool) -> None:
+    """While another thread crops, as in a whole job: graphs are recorded meanwhile."""
+    frames = [(noise(i), people(i % 4, seed=i)) for i in range(9)]
+    size, joints = CONFIG.input_size, len(CONFIG.keypoint_set)
+    host = PoseRefiner(weights, engine=TorchEngine(weights.network, size, joints), flip=flip, gate=False)
+    engine = TorchEngine(weights.network, size, joints, "cuda", "fp32", (2, 8))
+    refiner = PoseRefiner(weights, engine=engine, flip=flip, gate=False)
+    with in_background((refiner.prepare(*frame) for frame in frames), depth=4) as prepared:
+        found = [result for frame in prepared for result in refiner.run([frame])]
+    for ours, frame in zip(found, frames, strict=True):
+        assert np.abs(ours.keypoints - host(*frame).keypoints).max(initial=0) < PLACES_AGREE_PX
 
 
 @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5))

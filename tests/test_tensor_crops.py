@@ -12,6 +12,8 @@ from posefix_track.tensor_crops import crop_tensor, to_device
 
 SIZE = (64, 48)
 CPU = torch.device("cpu")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+DEVICES = ["cpu", pytest.param("cuda", marks=needs_cuda)]
 # Both compute the same sum, in float32 and in cv2's own way, and round it.
 GREY_LEVELS = 1
 
@@ -20,8 +22,10 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-def assert_same(transform: CropTransform, image: np.ndarray, antialias: bool = True) -> None:
-    found = crop_tensor(transform, torch.from_numpy(image), antialias)
+def assert_same(
+    transform: CropTransform, image: np.ndarray, antialias: bool = True, device: torch.device = CPU
+) -> None:
+    found = crop_tensor(transform, to_device(image, device), antialias).cpu()
     expected = transform.crop(image, antialias)
     assert found.dtype == torch.uint8 and found.shape == expected.shape
     assert np.abs(found.numpy().astype(int) - expected).max(initial=0) <= GREY_LEVELS
@@ -50,9 +54,10 @@ def test_every_factor_of_averaging_rounds_alike(factor: int) -> None:
     assert_same(transform, image)
 
 
-def test_people_of_all_sizes_come_in_their_order() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_people_of_all_sizes_come_in_their_order(device: str) -> None:
     boxes = np.array([[10.0, 10, 10 + 20 * n, 10 + 30 * n] for n in (9, 1, 5, 1, 9, 3)])
-    assert_same(crop_transform(boxes, SIZE, 1.4), noise(300, 400))
+    assert_same(crop_transform(boxes, SIZE, 1.4), noise(300, 400), device=torch.device(device))
 
 
 def test_nobody_has_no_crops() -> None:
