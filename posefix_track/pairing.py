@@ -81,14 +81,16 @@ class Pairing:
         self._last_index = max((self._index(poses) or 0 for poses in sequence.frames), default=0)
         self.unmatched: dict[int, str] = {}
 
-    def surely_missing(self) -> int:
-        """Frames with people that the source cannot have, as far as is known before reading it."""
+    def surely_missing(self) -> list[str]:
+        """Names of frames with people that the source cannot have, as far as is known before reading it."""
         if isinstance(self._source, ImageFolder):
             folder = self._source
-            return sum(folder.find(self._name_in(folder, poses)) is None for _, poses in self._waiting)
+            names = (self._name_in(folder, poses) for _, poses in self._waiting)
+            return [name for name in names if folder.find(name) is None]
         count = self._source.frame_count_hint
-        indices = [self._index(poses) or 0 for _, poses in self._waiting]
-        return sum(index < 0 or (count is not None and index >= count) for index in indices)
+        indices = (self._index(poses) or 0 for _, poses in self._waiting)
+        missing = (index for index in indices if index < 0 or (count is not None and index >= count))
+        return [f"frame {index + self._numbered_from}" for index in missing]
 
     def starts_early(self) -> bool:
         """Whether there are poses before the first frame, which hints at a wrong ``numbered_from``."""

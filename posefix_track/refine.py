@@ -289,8 +289,8 @@ def _count_the_rest(sequence: PoseSequence, handled: Bool, pairing: Pairing, rep
 
 def _check_coverage(pairing: Pairing, sequence: PoseSequence, options: Options, source: FrameSource) -> None:
     missing, frames = pairing.surely_missing(), sum(len(poses) > 0 for poses in sequence.frames)
-    if missing > options.max_missing * frames or (pairing.starts_early() and options.max_missing < 1):
+    if len(missing) > options.max_missing * frames or (pairing.starts_early() and options.max_missing < 1):
         raise InputError(
-            f"{missing} of {frames} frames with poses are not in {source.path}; check that pictures and"
-            " poses belong together, or let them pass with --max-missing 1"
+            f"{len(missing)} of {frames} frames with poses are not in {source.path}, such as {missing[0]}; check that"
+            " pictures and poses belong together, or let them pass with --max-missing 1"
         )

@@ -57,7 +57,7 @@ def test_other_poses_beyond_the_end_are_not_said_to_count_from_1(files: Path, tm
 
 
 def test_poses_before_the_first_frame_stop_the_run_or_pass_through(files: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"1 of {FRAMES} frames with poses are not in"):
+    with pytest.raises(InputError, match=f"1 of {FRAMES} frames .*clip.mp4, such as frame 0;"):
         run_job(job(files, tmp_path / "out.jsonl", options=Options(first_frame=1)))
     report = run_job(job(files, tmp_path / "out.jsonl", options=Options(first_frame=1, max_missing=1))).report
     assert report.missing == ["frame 0: the first frame is said to be 1"]
