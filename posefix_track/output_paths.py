@@ -12,6 +12,7 @@ from posefix_track.formats.atomic import beside, remove_leftovers
 _FREE_SPACE_FACTOR = 1.2
 _JOURNAL_BYTES_PER_JOINT, _JOURNAL_BYTES_PER_FRAME = 12.25, 36
 _BYTES_PER_MB = 1e6
+_VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,12 @@ class OutputPaths:
 def output_paths(source: Path, poses: Path, output: Path | None, save_video: Path | None) -> OutputPaths:
     """Where a run on ``source`` and ``poses`` writes; see Job for ``output`` and ``save_video``.
 
-    Raises UsageError where that is an input, or the same place twice.
+    Raises UsageError where that is an input, the same place twice, or no name for a video.
     """
     output = _poses_path(poses, output)
     video = output.with_name(source.stem + ".refined.mp4") if save_video == Path() else save_video
+    if video is not None:
+        check_video_name(video)
     paths = OutputPaths(output, beside(output, ".report.json"), video)
     inputs = {source.resolve(), poses.resolve()}
     taken: set[Path] = set()
@@ -49,6 +52,12 @@ def output_paths(source: Path, poses: Path, output: Path | None, save_video: Pat
             raise UsageError(f"{path} is to hold two outputs of this run; choose another --save-video")
         taken.add(path.resolve())
     return paths
+
+
+def check_video_name(path: Path) -> None:
+    """Raises UsageError where no video can be written under this name."""
+    if path.suffix.lower() not in _VIDEO_SUFFIXES:
+        raise UsageError(f"video is written as MP4, so its name must end in .mp4, not {path.suffix or path.name!r}")
 
 
 def _poses_path(poses: Path, output: Path | None) -> Path:

@@ -34,6 +34,8 @@ class Report:
         people, joints: in the input, joints counting only present ones; joints_moved: by the network; joints_dropped:
             for want of expected similarity, where asked for.
         people_passed_through: written as they came, by reason; people_dropped: by OKS suppression, where asked for.
+        mean_expected_similarity: that the network expects between the written joints and the truth, over all that it
+            has judged; None where it has judged none. Poses of another video have far less of it.
         missing: what could not be refined for want of a picture, named, the first twenty.
         notes: what went on without changing what was done.
         people_per_call: people that one engine call takes at most, at the end of the run.
@@ -67,6 +69,8 @@ class Report:
     batch_latency: Latencies = field(default_factory=Latencies)
     _shifts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64), repr=False)
     _shift_sum: float = 0.0
+    _similarity_sum: float = 0.0
+    _judged: int = 0
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -87,6 +91,9 @@ class Report:
         shifts = result.shift[result.refined]
         self._shift_sum += float(shifts.sum())
         np.add.at(self._shifts, np.minimum((shifts / _BIN_PX).astype(int), _BINS - 1), 1)
+        judged = result.expected_ks[np.isfinite(result.expected_ks) & (poses.present | result.refined)]
+        self._similarity_sum += float(judged.sum())
+        self._judged += len(judged)
 
     def add_untouched(self, poses: FramePoses, reason: str) -> None:
         """Count the people of a frame that was not looked at."""
@@ -118,6 +125,11 @@ class Report:
         """Mean distance that moved joints went, pixels; 0 where none moved."""
         return self._shift_sum / max(int(self._shifts.sum()), 1)
 
+    @property
+    def mean_expected_similarity(self) -> float | None:
+        """Of the joints that the network has judged."""
+        return self._similarity_sum / self._judged if self._judged else None
+
     def shift_percentile_px(self, percent: float) -> float:
         """Percentile of the distance that moved joints went, to 0.05 pixels."""
         total = int(self._shifts.sum())
@@ -127,6 +139,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        similarity = self.mean_expected_similarity
         names = (
             "frames",
             "frames_with_poses",
@@ -142,6 +155,7 @@ class Report:
             **{name: getattr(self, name) for name in names},
             "mean_shift_px": round(self.mean_shift_px, 3),
             "p95_shift_px": round(self.shift_percentile_px(95), 2),
+            "mean_expected_similarity": None if similarity is None else round(similarity, 3),
             "missing_frames": self.missing_frames,
             "missing": self.missing,
             "warnings": self.warnings,

@@ -12,15 +12,15 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from posefix_track.errors import InputError, ResourceError, UsageError
+from posefix_track.errors import InputError, ResourceError
 from posefix_track.formats.atomic import temporary_path
 from posefix_track.frames import Image
+from posefix_track.output_paths import check_video_name
 
 # About the clock of MPEG: fine enough for any frame time, and a multiple of the usual rates.
 _CLOCK_HZ = 90_000
 _BT709 = 1
 _LIMITED_RANGE = 1
-_SUFFIXES = (".mp4", ".m4v", ".mov")
 
 
 class VideoWriter:
@@ -42,8 +42,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, width: int, height: int, fps: Fraction, quality: int = 20) -> None:
-        if path.suffix.lower() not in _SUFFIXES:
-            raise UsageError(f"video is written as MP4, so its name must end in .mp4, not {path.suffix or path.name!r}")
+        check_video_name(path)
         self.path = path
         self._size = (height, width)
         self._temporary = temporary_path(path)

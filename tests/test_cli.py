@@ -86,6 +86,14 @@ def test_overlay_video_has_every_frame_at_the_source_rate(run: Run, tmp_path: Pa
     assert len(frames) == FRAMES and video.fps == 25 and frames[0].image.shape[1] >= 2 * SIZE[1]
 
 
+def test_no_work_is_done_for_a_video_that_cannot_be_written(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--save-video", tmp_path / "overlay.avi") == 2
+    assert "its name must end in .mp4, not '.avi'" in capsys.readouterr().err
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_json_report_goes_to_stdout(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--json", "--frames", "2-4") == 0
     assert json.loads(capsys.readouterr().out)["frames"] == 3

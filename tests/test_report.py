@@ -20,7 +20,7 @@ from posefix_track.latency import Latencies
 from posefix_track.network import NetworkConfig, PoseFix
 from posefix_track.poses import FramePoses, PoseSequence
 from posefix_track.refine import Options, refine_sequence
-from posefix_track.refiner import PoseRefiner
+from posefix_track.refiner import PoseRefiner, RefinedPoses
 from posefix_track.report import Report
 from posefix_track.video import open_source
 from posefix_track.weights import Weights
@@ -128,3 +128,16 @@ def test_the_hash_of_a_folder_is_that_of_its_sums(tmp_path: Path) -> None:
     # As `sha256sum *.json | sha256sum` prints it.
     sums = "".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(folder.glob("*.json")))
     assert read_poses(folder).sha256 == hashlib.sha256(sums.encode()).hexdigest()
+
+
+def test_expected_similarity_is_that_of_the_joints_that_were_judged() -> None:
+    report, before = Report(), FramePoses(np.array([[[1, 1], [0, 0], [3, 3]]], np.float32), 0)
+    assert report.to_dict()["mean_expected_similarity"] is None
+    expected = np.array([[0.5, 0.9, np.nan]], np.float32)
+    for refined in (False, True):
+        moved = np.array([[False, refined, False]])
+        report.add_people(
+            before, RefinedPoses(before.keypoints, expected, moved, np.zeros((1, 3), np.float32), np.array([True]))
+        )
+    # An absent joint counts only where it was given a place: 0.5, and 0.5 with 0.9.
+    assert report.to_dict()["mean_expected_similarity"] == pytest.approx((0.5 + 0.5 + 0.9) / 3, abs=5e-4)
