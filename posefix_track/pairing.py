@@ -19,7 +19,10 @@ _MAX_OUTSIDE = 0.1
 
 
 def people_outside(source: FrameSource, sequence: PoseSequence) -> str | None:
-    """A sentence for the user where many people lie mostly outside a video, as poses of another size of it do."""
+    """A sentence for the user where many people lie outside a video, as poses of another size of it do.
+
+    Wholly outside: trackers that guess what the picture cuts off place most of a close-up's joints below it.
+    """
     if source.kind != "video":
         return None
     frames = sequence.frames[:: max(len(sequence.frames) // _LOOKED_AT, 1)]
@@ -28,11 +31,11 @@ def people_outside(source: FrameSource, sequence: PoseSequence) -> str | None:
     for poses in frames:
         inside = ((poses.keypoints >= 0) & (poses.keypoints < size)).all(-1) & poses.present
         people += int(poses.present.any(1).sum())
-        outside += int((2 * inside.sum(1) < poses.present.sum(1)).sum())
+        outside += int((poses.present.any(1) & ~inside.any(1)).sum())
     if outside <= _MAX_OUTSIDE * people:
         return None
     return (
-        f"{outside} of {people} people lie mostly outside the {source.width}x{source.height} pixels of {source.path};"
+        f"{outside} of {people} people lie outside the {source.width}x{source.height} pixels of {source.path};"
         " check that the poses were made on this video, and in this size"
     )
 

@@ -3,6 +3,8 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +14,9 @@ from benchmarks.stub_run import StubEngine
 from posefix_track.errors import InputError
 from posefix_track.formats import read_poses
 from posefix_track.job import run_job
+from posefix_track.keypoints import COCO_17
+from posefix_track.pairing import people_outside
+from posefix_track.poses import FramePoses, PoseSequence
 from posefix_track.refine import Options, refine_sequence
 from posefix_track.refiner import PoseRefiner
 from posefix_track.report import Report
@@ -70,7 +75,20 @@ def test_poses_of_a_larger_video_are_doubted(files: Path, tmp_path: Path) -> Non
         poses.write_text("\n".join([header, *(scaled(line, factor) for line in lines)]) + "\n")
         warnings = run_job(job(files, tmp_path / f"out{factor}.jsonl", poses=poses)).report.warnings
         assert bool(warnings) == doubted
-    assert re.match(r"\d+ of 48 people lie mostly outside the 80x64 pixels of .*clip\.mp4; check", warnings[0])
+    assert re.match(r"\d+ of 48 people lie outside the 80x64 pixels of .*clip\.mp4; check", warnings[0])
+
+
+def test_close_ups_with_joints_below_the_picture_are_not_doubted() -> None:
+    keypoints = np.full((1, 17, 2), 500, np.float32)
+    keypoints[0, 0] = 30
+    poses = PoseSequence(COCO_17, (FramePoses(keypoints, 0),))
+    source: Any = SimpleNamespace(kind="video", width=80, height=64, path="clip.mp4")
+    assert people_outside(source, poses) is None
+    keypoints[0, 0] = 500
+    assert people_outside(source, poses) == (
+        "1 of 1 people lie outside the 80x64 pixels of clip.mp4; check that the poses were made on this video, and in"
+        " this size"
+    )
 
 
 def scaled(line: str, factor: int) -> str:
