@@ -1,7 +1,8 @@
-"""What makes every look at a training person another one: crop geometry, half bodies, colour, covered parts."""
+"""What makes every look at a training person another one: geometry, half bodies, colour, parts covered, detail lost."""
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from posefix_track.crops import CropTransform, crop_transform, keypoint_boxes
 from posefix_track.keypoints import UNION_19
@@ -10,7 +11,12 @@ from trainer.images import Image
 from trainer.people import Bool, Float64
 from trainer.recipe import AugmentConfig, Recipe
 
+Int = npt.NDArray[np.int64]
+
 _LOWER = np.array([any(part in joint for part in ("hip", "knee", "ankle")) for joint in UNION_19.joints])
+# Least and largest share of a crop's sides that a part of another one takes, and how much coarser pixels may become.
+_PASTED = (0.08, 0.35)
+_COARSEST = 3.0
 # Simple Baselines' rule: so many labelled joints are a whole person, and fewer than three no half of one.
 _WHOLE, _HALF = 8, 3
 
@@ -60,6 +66,32 @@ def occlude(crop: Image, config: AugmentConfig, rng: np.random.Generator) -> Non
     height, width = (size * rng.uniform(0.05, 0.35, 2)).astype(int)
     top, left = (rng.random(2) * (size - (height, width))).astype(int)
     crop[top : top + height, left : left + width] = rng.integers(0, 256, 3)
+
+
+def paste(crops: Image, config: AugmentConfig, rng: np.random.Generator) -> None:
+    """Perhaps cover a part of each crop [B, H, W, 3] with one of the crop before it, in place."""
+    if not config.paste:
+        return
+    size, whole = np.array(crops.shape[1:3]), crops.copy()
+    for i in np.flatnonzero(rng.random(len(crops)) < config.paste):
+        sides = (size * rng.uniform(*_PASTED, 2)).astype(int)
+        here, there = (_window((rng.random(2) * (size - sides)).astype(int), sides) for _ in range(2))
+        crops[i][here] = whole[i - 1][there]
+
+
+def _window(start: Int, sides: Int) -> tuple[slice, slice]:
+    (top, left), (height, width) = start, sides
+    return slice(top, top + height), slice(left, left + width)
+
+
+def coarsen(crop: Image, config: AugmentConfig, rng: np.random.Generator) -> None:
+    """Perhaps lose detail, as small and blurred people have less, in place."""
+    if not config.coarsen or rng.random() >= config.coarsen:
+        return
+    height, width = crop.shape[:2]
+    factor = _COARSEST ** rng.random()
+    small = cv2.resize(crop, (int(width / factor), int(height / factor)), interpolation=cv2.INTER_AREA)
+    crop[:] = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _augmented(boxes: Float64, padding: float, recipe: Recipe, rng: np.random.Generator) -> CropTransform:

@@ -85,6 +85,8 @@ class AugmentConfig:
         shift: standard deviation of the crop centre's shift, in box sides.
         colour: largest relative change of brightness, contrast and channel gain.
         occlude: probability that a random rectangle is painted over.
+        paste: probability that a random rectangle shows a part of another crop of the batch.
+        coarsen: probability that the crop loses detail, as of a person up to three times smaller.
         half_body: probability that the input pose of a person of at least 8 labelled joints has only those above or
             only those below the waist; the crop follows them.
         annotation_padding: 0 for a crop that follows the input pose, as at test time; else the crop shows the annotated
@@ -96,6 +98,8 @@ class AugmentConfig:
     shift: float = 0.03
     colour: float = 0.3
     occlude: float = 0.2
+    paste: float = 0.0
+    coarsen: float = 0.0
     linear_scale: bool = False
     half_body: float = 0.0
     annotation_padding: float = 0.0

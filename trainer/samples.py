@@ -14,7 +14,16 @@ from posefix_track.errors import InputError
 from posefix_track.keypoints import UNION_19, KeypointSet
 from posefix_track.oks import AREA_OF_BOX
 from posefix_track.synthesis import ErrorModel
-from trainer.augment import annotation_transform, half_bodies, mirrored, occlude, pose_transform, recolour
+from trainer.augment import (
+    annotation_transform,
+    coarsen,
+    half_bodies,
+    mirrored,
+    occlude,
+    paste,
+    pose_transform,
+    recolour,
+)
 from trainer.columns import Columns, stacked
 from trainer.datasets import Dataset
 from trainer.images import Image, Pictures
@@ -124,8 +133,10 @@ def make_batch(
     flipped = rng.random(len(people)) < 0.5
     transform = mirrored(transform, flipped)
     crops = cut(transform, [(p, one.image) for p, one in zip(pictures, people, strict=True)], recipe.network.antialias)
+    paste(crops, recipe.augment, rng)
     for crop in crops:
         recolour(crop, recipe.augment, rng)
+        coarsen(crop, recipe.augment, rng)
         occlude(crop, recipe.augment, rng)
     return _batch(crops, columns, poses, present, transform, flipped, recipe.network.keypoint_set)
 
