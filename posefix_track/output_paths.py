@@ -40,8 +40,6 @@ def output_paths(source: Path, poses: Path, output: Path | None, save_video: Pat
     """
     output = _poses_path(poses, output)
     video = output.with_name(source.stem + ".refined.mp4") if save_video == Path() else save_video
-    if video is not None:
-        check_video_name(video)
     paths = OutputPaths(output, beside(output, ".report.json"), video)
     inputs = {source.resolve(), poses.resolve()}
     taken: set[Path] = set()
@@ -51,6 +49,8 @@ def output_paths(source: Path, poses: Path, output: Path | None, save_video: Pat
         if path.resolve() in taken:
             raise UsageError(f"{path} is to hold two outputs of this run; choose another --save-video")
         taken.add(path.resolve())
+    if video is not None:
+        check_video_name(video)
     return paths
 
 
