@@ -12,11 +12,15 @@ from eval.diagnose_files import read_comparison
 from posefix_track.gate import Gate
 from posefix_track.refiner import PoseRefiner
 
-GATES = tuple(
-    Gate(margin, width, slope)
-    for slope in (0.0, 0.08, 0.2)
-    for width in (0.0, 0.05, 0.08)
-    for margin in (-0.1, 0.0, 0.02)
+# The default first.
+GATES = (
+    Gate(),
+    *(
+        Gate(margin, width, slope)
+        for slope in (0.0, 0.08, 0.2)
+        for width in (0.0, 0.05, 0.08)
+        for margin in (-0.1, 0.0, 0.02)
+    ),
 )
 
 

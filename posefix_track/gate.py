@@ -28,9 +28,9 @@ class Gate:
         slope: by how much the margin grows with each standard deviation of keypoint similarity between both positions.
     """
 
-    margin: float = 0.02
-    width: float = 0.08
-    slope: float = 0.08
+    margin: float = 0.01
+    width: float = 0.12
+    slope: float = 0.09
 
     def __post_init__(self) -> None:
         if not (self.width >= 0 and self.slope >= 0 and abs(self.margin) <= 1):
