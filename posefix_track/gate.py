@@ -29,8 +29,8 @@ class Gate:
     """
 
     margin: float = 0.01
-    width: float = 0.12
-    slope: float = 0.09
+    width: float = 0.08
+    slope: float = 0.11
 
     def __post_init__(self) -> None:
         if not (self.width >= 0 and self.slope >= 0 and abs(self.margin) <= 1):
