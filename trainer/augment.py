@@ -14,8 +14,9 @@ from trainer.recipe import AugmentConfig, Recipe
 Int = npt.NDArray[np.int64]
 
 _LOWER = np.array([any(part in joint for part in ("hip", "knee", "ankle")) for joint in UNION_19.joints])
-# Least and largest share of a crop's sides that a part of another one takes, and how much coarser pixels may become.
-_PASTED = (0.08, 0.35)
+# Least and largest share of a crop's sides that a painted rectangle and a part of another crop take, and how much
+# coarser pixels may become.
+_OCCLUDED, _PASTED = (0.05, 0.35), (0.08, 0.35)
 _COARSEST = 3.0
 # Simple Baselines' rule: so many labelled joints are a whole person, and fewer than three no half of one.
 _WHOLE, _HALF = 8, 3
@@ -63,9 +64,8 @@ def occlude(crop: Image, config: AugmentConfig, rng: np.random.Generator) -> Non
     if rng.random() >= config.occlude:
         return
     size = np.array(crop.shape[:2])
-    height, width = (size * rng.uniform(0.05, 0.35, 2)).astype(int)
-    top, left = (rng.random(2) * (size - (height, width))).astype(int)
-    crop[top : top + height, left : left + width] = rng.integers(0, 256, 3)
+    part = _somewhere(size, (size * rng.uniform(*_OCCLUDED, 2)).astype(int), rng)
+    crop[part] = rng.integers(0, 256, 3)
 
 
 def paste(crops: Image, config: AugmentConfig, rng: np.random.Generator) -> None:
@@ -75,12 +75,13 @@ def paste(crops: Image, config: AugmentConfig, rng: np.random.Generator) -> None
     size, whole = np.array(crops.shape[1:3]), crops.copy()
     for i in np.flatnonzero(rng.random(len(crops)) < config.paste):
         sides = (size * rng.uniform(*_PASTED, 2)).astype(int)
-        here, there = (_window((rng.random(2) * (size - sides)).astype(int), sides) for _ in range(2))
+        here, there = _somewhere(size, sides, rng), _somewhere(size, sides, rng)
         crops[i][here] = whole[i - 1][there]
 
 
-def _window(start: Int, sides: Int) -> tuple[slice, slice]:
-    (top, left), (height, width) = start, sides
+def _somewhere(size: Int, sides: Int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """A rectangle of these sides anywhere within ``size``; all (height, width)."""
+    (top, left), (height, width) = (rng.random(2) * (size - sides)).astype(int), sides
     return slice(top, top + height), slice(left, left + width)
 
 
