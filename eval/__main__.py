@@ -1,7 +1,6 @@
 """`python -m eval`: judges poses. Arguments in, tables out; the exit codes are those of ``posefix_track.errors``."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from eval.posetrack_cli import add_posetrack_parser
 from eval.report import ReportExtras, coco_average_precision, report_page
 from posefix_track.error_classes import GOOD_FROM, MISS_BELOW
 from posefix_track.errors import InputError, PosefixError
+from posefix_track.interruption import leave_the_pipe
 
 Arguments = argparse.Namespace
 
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         exit_code = error.exit_code
     except BrokenPipeError:
-        # Whoever read the table, such as `head`, has seen enough; nothing more is to be flushed at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the table, such as `head`, has seen enough.
+        leave_the_pipe()
         exit_code = _NOBODY_LISTENS
     return exit_code
 

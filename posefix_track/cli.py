@@ -17,7 +17,7 @@ from posefix_track.convert_cli import run_convert
 from posefix_track.downloads import with_hash
 from posefix_track.errors import IncompleteError, PosefixError, UsageError
 from posefix_track.formats import known_formats
-from posefix_track.interruption import INTERRUPTED, TERMINATED, TerminatedError, ending_in_time
+from posefix_track.interruption import INTERRUPTED, TERMINATED, TerminatedError, ending_in_time, leave_the_pipe
 from posefix_track.job import Job, Outcome, run_job
 from posefix_track.quantise_cli import run_quantise
 from posefix_track.reading_options import CommandParser, add_reading_options
@@ -71,8 +71,7 @@ def _say(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # Or the interpreter would complain when it flushes once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_the_pipe()
 
 
 def _with_notes(message: str, error: BaseException) -> str:

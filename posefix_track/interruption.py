@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run at once, even where the interpreter waits for code that knows nothing of signals."""
+"""Ctrl-C and SIGTERM end a run at once, even within code that knows nothing of signals; readers of a pipe may go."""
 
 import contextlib
 import os
@@ -43,6 +43,11 @@ def ending_in_time() -> Iterator[None]:
         theirs.close()
         watcher.join()
         ours.close()
+
+
+def leave_the_pipe() -> None:
+    """After a BrokenPipeError of the standard output: the interpreter flushes it once more at the end, into nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:

@@ -36,6 +36,13 @@ class RefinedPoses:
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    def judged(self, present: Bool) -> Bool:
+        """bool [N, K]: joints with a place, of which the network has said what similarity to expect.
+
+        ``present``, bool [N, K], tells which joints had a place before.
+        """
+        return np.asarray(np.isfinite(self.expected_ks) & (present | self.refined))
+
     def split(self, people: list[int]) -> list["RefinedPoses"]:
         """The first ``people[0]`` people, the next ``people[1]``, and so on; people count N together."""
         last = np.cumsum(people)[:-1]

@@ -245,7 +245,7 @@ def finished(before: FramePoses, result: RefinedPoses, options: Options) -> Fram
     """The poses to write: refined coordinates, with the scores and without the joints that ``options`` say."""
     keypoints, scores, person_scores = result.keypoints, before.scores, before.person_scores
     if options.scores == "refined":
-        judged = _judged(before, result)
+        judged = result.judged(before.present)
         scores = None if scores is None else np.where(judged, result.expected_ks, scores).astype(np.float32)
         person_scores = None if person_scores is None else _lessened(person_scores, result.expected_ks, judged)
     if options.drop_below is not None:
@@ -262,11 +262,6 @@ def count_result(before: FramePoses, result: RefinedPoses, options: Options, rep
         report.joints_dropped += int(_doubtful(before, result, options.drop_below).sum())
 
 
-def _judged(before: FramePoses, result: RefinedPoses) -> Bool:
-    """bool [N, K]: joints with a place, of which the network has said what similarity to expect."""
-    return np.asarray(np.isfinite(result.expected_ks) & (before.present | result.refined))
-
-
 def _lessened(scores: Float, expected_ks: Float, judged: Bool) -> Float:
     """float32 [N]: ``scores`` times the mean of ``expected_ks`` [N, K] over the joints that are ``judged`` [N, K]."""
     mean = np.where(judged, expected_ks, 0).sum(1, dtype=np.float64) / np.maximum(judged.sum(1), 1)
@@ -277,7 +272,7 @@ def _lessened(scores: Float, expected_ks: Float, judged: Bool) -> Float:
 
 def _doubtful(before: FramePoses, result: RefinedPoses, least: float) -> Bool:
     """bool [N, K]: joints to be left out. What the network does not know or has not seen stays."""
-    return np.asarray(_judged(before, result) & (result.expected_ks < least))
+    return np.asarray(result.judged(before.present) & (result.expected_ks < least))
 
 
 def _count_the_rest(sequence: PoseSequence, handled: Bool, pairing: Pairing, report: Report) -> None:

@@ -91,7 +91,7 @@ class Report:
         shifts = result.shift[result.refined]
         self._shift_sum += float(shifts.sum())
         np.add.at(self._shifts, np.minimum((shifts / _BIN_PX).astype(int), _BINS - 1), 1)
-        judged = result.expected_ks[np.isfinite(result.expected_ks) & (poses.present | result.refined)]
+        judged = result.expected_ks[result.judged(poses.present)]
         self._similarity_sum += float(judged.sum())
         self._judged += len(judged)
 

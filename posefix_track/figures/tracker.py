@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from posefix_track.box_overlap import box_iou
 from posefix_track.figures.scene import FigureFrame
 from posefix_track.keypoints import COCO_17, UNION_19
 from posefix_track.poses import FramePoses, PoseSequence
 from posefix_track.synthesis import People, synthesise
-
-Float = npt.NDArray[np.float32]
 
 
 def tracked(truth: Sequence[FigureFrame], seed: int) -> PoseSequence:
@@ -33,7 +32,8 @@ def _tracked_frame(index: int, frame: FigureFrame, rng: np.random.Generator) -> 
     extent = frame.bbox_xyxy[:, 2:] - frame.bbox_xyxy[:, :2]
     area = extent.prod(1).astype(np.float64)
     # Joints are only taken for those of people whose boxes touch.
-    near = visible[others] & _touching(frame.bbox_xyxy)[np.arange(people)[:, None], others][..., None]
+    touching = box_iou(frame.bbox_xyxy, frame.bbox_xyxy) > 0
+    near = visible[others] & touching[np.arange(people)[:, None], others][..., None]
     clean = People(keypoints, visible, keypoints[others], near, area)
     poses, status = synthesise(clean, COCO_17, rng)
     scores = np.where(status == 0, 0.9, 0.5).astype(np.float32)
@@ -41,9 +41,3 @@ def _tracked_frame(index: int, frame: FigureFrame, rng: np.random.Generator) -> 
         poses.astype(np.float32), frame_index=index, scores=scores, track_ids=tuple(range(people)),
         person_scores=scores.mean(1),
     )  # fmt: skip
-
-
-def _touching(boxes: Float) -> npt.NDArray[np.bool_]:
-    """bool [N, N]: which boxes (x1, y1, x2, y2) overlap."""
-    low, high = np.maximum(boxes[:, None, :2], boxes[:, :2]), np.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    return np.asarray((low < high).all(-1))
