@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from posefix_track.errors import InputError, UsageError
-from posefix_track.formats.hdf5_process import missing
+from posefix_track.errors import InputError
+from posefix_track.formats.hdf5_process import check_installed
 from posefix_track.formats.pickled_names import pickled
 from posefix_track.formats.rounding import rounded_joints
 from posefix_track.new_files import frame_number, person_score, track_id
@@ -21,10 +21,9 @@ _COORDS = ("x", "y", "likelihood")
 
 def _library(name: str) -> ModuleType:
     """h5py. Raises UsageError that says how to install it for the file ``name``."""
-    try:
-        import h5py
-    except ImportError:
-        raise UsageError(missing(name)) from None
+    check_installed(name)
+    import h5py
+
     module: ModuleType = h5py
     return module
 

@@ -16,7 +16,7 @@ from posefix_track.formats import hdf5_process, read_poses  # noqa: E402
 from posefix_track.formats.hdf5_process import ask, stop  # noqa: E402
 from tests.test_formats_hdf5 import sleap_file  # noqa: E402
 
-NOTHING: dict[str, Any] = {"datasets": {}, "attributes": {}}
+NOTHING: dict[str, Any] = {"datasets": {}, "attribute": None}
 CHILD = "import os, time; from posefix_track.formats import hdf5_child as child; "
 
 
@@ -88,7 +88,7 @@ def test_a_question_that_is_interrupted_leaves_no_answer_behind(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(hdf5_process, "receive", interrupted)
         ask(tmp_path, data, NOTHING, {})
-    wanted = {"datasets": {"tracks": 4}, "attributes": {}}
+    wanted = {"datasets": {"tracks": 4}, "attribute": None}
     assert ask(tmp_path, data, wanted, {})[1]["tracks"].shape == (2, 2, 17, 3)
 
 

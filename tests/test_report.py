@@ -25,18 +25,20 @@ from posefix_track.report import Report
 from posefix_track.video import open_source
 from posefix_track.weights import Weights
 from tests.format_samples import FLAT, write_folder
+from tests.shift_engine import ShiftEngine
 
 LOADED = Weights(PoseFix(NetworkConfig(input_size=(32, 32), head_channels=(8, 8, 8))), {}, "0" * 64)
 CALL_SECONDS = 0.02
 
 
 @dataclass
-class SlowEngine:
+class SlowEngine(ShiftEngine):
     """Gives every joint back, after a while, and takes up to ``rows`` rows."""
 
-    rows: int = 32
-    name: str = "slow"
+    expected: tuple[float, float] = (1.0, 1.0)
     max_batch: int = 32
+    name: str = "slow"
+    rows: int = 32
 
     def __call__(
         self, images: npt.NDArray[np.uint8], keypoints: npt.NDArray[np.float32], present: npt.NDArray[np.bool_]
@@ -44,7 +46,7 @@ class SlowEngine:
         if len(images) > self.rows:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         time.sleep(CALL_SECONDS)
-        return keypoints, np.ones((*present.shape, 2), np.float32)
+        return super().__call__(images, keypoints, present)
 
 
 @pytest.fixture(scope="module")

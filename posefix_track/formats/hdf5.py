@@ -27,7 +27,7 @@ def parse_hdf5(path: Path, data: bytes) -> NumberText:
         UsageError: h5py is not installed.
         InputError: this is no HDF5 file, or a damaged one.
     """
-    message, _ = ask(path, data, {"datasets": {}, "attributes": {}}, {})
+    message, _ = ask(path, data, {"datasets": {}, "attribute": None}, {})
     return NumberText(path, data, frozenset(message["names"]), np.zeros(0, np.float32), np.zeros((0, 2), np.int32))
 
 
@@ -38,9 +38,9 @@ def values_of(
 
     Raises InputError where one is missing, lies in another file, has another shape, or claims to be huge.
     """
-    request = {"datasets": dict(datasets), "attributes": {"wanted": attribute}}
+    request = {"datasets": dict(datasets), "attribute": attribute}
     message, arrays = ask(text.path, text.data, request, {})
-    return arrays | message["texts"], message["attributes"]["wanted"]
+    return arrays | message["texts"], message["attribute"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,7 +67,7 @@ class Hdf5PoseFile(PoseFile):
         changed = {name: new for name, new in arrays.items() if new.tobytes() != self.arrays[name].tobytes()}
         if not changed:
             return [[text.data]]
-        return [[ask(text.path, text.data, {"write": [*changed]}, changed)[1]["data"].tobytes()]]
+        return [[ask(text.path, text.data, {"write": True}, changed)[1]["data"].tobytes()]]
 
     def _check(self, old: FramePoses, new: FramePoses) -> None:
         if old.keypoints.shape != new.keypoints.shape:

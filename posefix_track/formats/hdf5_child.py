@@ -59,8 +59,8 @@ def _exactly(stream: IO[bytes], length: int) -> bytes:
 def answer(request: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Message and arrays for a request, which is one of
 
-    * ``{"datasets": {name: dimensions}, "attributes": {name: [data set, attribute]}}``: those, and the root's names;
-    * ``{"write": [name, ...]}``: the file with ``arrays[name]`` in place of the old values, as bytes in ``data``.
+    * ``{"datasets": {name: dimensions}, "attribute": [data set, name] or None}``: those, and the names at the root;
+    * ``{"write": True}``: the file with ``arrays[name]`` in place of the old values, as bytes in ``data``.
 
     ``arrays["data"]`` is the file, uint8. A refused one is answered by ``{"error": message}``.
     """
@@ -77,10 +77,10 @@ def answer(request: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str
 def _read(data: bytes, request: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     with _opened(io.BytesIO(data), "r") as file:
         found = {name: _values(file, name, number) for name, number in request["datasets"].items()}
-        attributes = {key: _attribute(file[name].attrs.get(own)) for key, (name, own) in request["attributes"].items()}
+        attribute = _attribute(file, *request["attribute"]) if request["attribute"] else None
         names = [name for name in file if isinstance(name, str)]
     texts = {name: values for name, values in found.items() if isinstance(values, list)}
-    message = {"names": names, "texts": texts, "attributes": attributes}
+    message = {"names": names, "texts": texts, "attribute": attribute}
     return message, {name: values for name, values in found.items() if name not in texts}
 
 
@@ -136,8 +136,9 @@ def _text(value: str | bytes) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
-def _attribute(value: Any) -> str | None:
+def _attribute(file: Any, dataset: str, name: str) -> str | None:
     """A string; bytes as one of a character each; None for anything else."""
+    value = file[dataset].attrs.get(name)
     if isinstance(value, bytes):
         return value.decode("latin-1")
     return value if isinstance(value, str) else None

@@ -30,8 +30,7 @@ def ask(
         UsageError: h5py is not installed.
         InputError: the file is refused, or the HDF5 library crashed on it or never came to an end.
     """
-    if importlib.util.find_spec("h5py") is None:
-        raise UsageError(missing(path))
+    check_installed(path)
     with _asking:
         process = _started()
         try:
@@ -49,9 +48,10 @@ def ask(
     return message, found
 
 
-def missing(name: Path | str) -> str:
-    """What is said where h5py is needed for the file ``name``."""
-    return f"{name}: HDF5 files need h5py; install it with: pip install 'posefix_track[hdf5]'"
+def check_installed(name: Path | str) -> None:
+    """Raises UsageError where h5py is missing, which the file ``name`` needs."""
+    if importlib.util.find_spec("h5py") is None:
+        raise UsageError(f"{name}: HDF5 files need h5py; install it with: pip install 'posefix_track[hdf5]'")
 
 
 def _started() -> subprocess.Popen[bytes]:

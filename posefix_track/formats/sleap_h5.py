@@ -23,6 +23,8 @@ from posefix_track.keypoints import keypoint_set
 from posefix_track.poses import FramePoses, PoseSequence
 
 _SCORES = ("point_scores", "instance_scores")
+_OPTIONAL = (*_SCORES, "track_names")
+_DIMENSIONS = {"tracks": 4, "point_scores": 3, "instance_scores": 2, "node_names": 1, "track_names": 1}
 # What SLEAP's own project files have at their root.
 _PROJECT = {"metadata", "frames", "instances"}
 # The axes as they are used here, and in files that do not name theirs.
@@ -60,8 +62,7 @@ def _read(source: Source, options: Options) -> PoseFile:
 
 def _arrays(text: NumberText) -> tuple[dict[str, Any], list[str], list[str], str | None]:
     """Arrays by name, node names, track names, and what the file says about the axes of its tracks."""
-    wanted = {"tracks": 4, "node_names": 1}
-    wanted |= {name: n for name, n in (*zip(_SCORES, (3, 2), strict=True), ("track_names", 1)) if name in text.tree}
+    wanted = {name: n for name, n in _DIMENSIONS.items() if name in text.tree or name not in _OPTIONAL}
     found, dims = values_of(text, wanted, ("tracks", "dims"))
     nodes, names = [*map(str, found.pop("node_names"))], [*map(str, found.pop("track_names", []))]
     if any(not np.issubdtype(array.dtype, np.floating) for array in found.values()):
